@@ -1,15 +1,17 @@
 //! An app's inputs and outputs as a playbook passes them, so that a test meets names, defaults and types too.
 
-use std::fmt::Display;
-
 use serde_json::{Map, Value as Json};
 
 use crate::app::Input;
-use crate::value::{self, NamedValue, Value, ValueType};
-use crate::{AppError, Inputs, Outputs};
+use crate::value::{self, BASE64, Mismatch, NamedValue, Value, ValueType, base64};
+use crate::{AppError, Entity, FromValue, Inputs, KeyValue, Outputs};
+
+/// The largest whole number every smaller one of which a double holds exactly: 2⁵³.
+const EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// Reads inputs from a JSON object of names and values, as the host does: defaults stand in for what is absent, a
-/// wrong name, type or choice is refused. Bytes are not JSON and cannot be given this way: make the struct itself.
+/// wrong name, type or choice is refused. A number is taken for a text, a text that reads as a number, or as `true` or
+/// `false`, for that; bytes are text in base64.
 ///
 /// ```
 /// use bellwether_sdk::testing::inputs;
@@ -24,8 +26,8 @@ use crate::{AppError, Inputs, Outputs};
 ///
 /// let visit: Visit = inputs(&json!({ "page": "/start" }))?;
 /// assert_eq!(visit.times, 1);
-/// let error = inputs::<Visit>(&json!({ "page": 7 })).unwrap_err();
-/// assert_eq!(error.message(), "input \"page\": expected a text, found the number 7");
+/// let error = inputs::<Visit>(&json!({ "page": ["/start"] })).unwrap_err();
+/// assert_eq!(error.message(), "input \"page\": expected a text, found the JSON [\"/start\"]");
 /// # Ok::<(), bellwether_sdk::AppError>(())
 /// ```
 ///
@@ -56,7 +58,7 @@ pub(super) fn named(declared: &[Input], given: &Json) -> Result<Vec<NamedValue>,
         return Err((name.clone(), "given".to_owned(), names.join(", ")));
     }
     let value = |input: &Input| match given.get(&input.name).filter(|value| !value.is_null()) {
-        Some(value) => Ok(of_json(value, input.value_type)),
+        Some(value) => Ok(of_json(value, input.value_type).unwrap_or_else(|| as_it_is(value))),
         None if input.required => {
             Err((input.name.clone(), "nothing".to_owned(), "a value: it is required".to_owned()))
         }
@@ -65,74 +67,143 @@ pub(super) fn named(declared: &[Input], given: &Json) -> Result<Vec<NamedValue>,
     declared.iter().map(|input| Ok(NamedValue { name: input.name.clone(), value: value(input)? })).collect()
 }
 
-/// Outputs as the JSON object a playbook's later steps see. Those not given are left out, bytes are lists of numbers.
+/// Outputs as the JSON object a playbook's later steps see. Those not given are left out, bytes are text in base64.
 ///
 /// # Panics
-/// If a host would refuse them: a number is not finite, or a whole one has more than 64 bits, signed.
+/// If a host would refuse them: a number is not finite, a whole one has more than 64 bits, signed, or the key of a
+/// key-value or the type of an entity is empty.
 #[must_use]
 #[track_caller]
 pub fn outputs<O: Outputs>(given: O) -> Json {
     let declared = O::describe();
-    let is_integer = |name: &str| {
-        declared.iter().any(|output| output.name == name && output.value_type == ValueType::Integer)
-    };
     let given = given.write();
     for NamedValue { name, value } in &given {
-        let refused = |found: &dyn Display, expected: &str| -> ! {
-            panic!("the host refuses the outputs: {name} is {found}, expected {expected}")
-        };
-        let numbers = match value {
-            Value::Number(number) => std::slice::from_ref(number),
-            Value::Numbers(numbers) => numbers,
-            // So a `u64` is written that is no integer of the contract.
-            Value::Json(number) if is_integer(name) => refused(number, "at most 9223372036854775807"),
-            _ => &[],
-        };
-        if let Some(number) = numbers.iter().find(|number| !number.is_finite()) {
-            refused(number, "a finite number");
+        let output = declared.iter().find(|output| output.name == *name);
+        if let Some(Mismatch { expected, found }) = output.and_then(|output| misfit(value, output.value_type))
+        {
+            panic!("the host refuses the outputs: {name} is {found}, expected {expected}");
         }
     }
+    let to_json = |value: &Value| serde_json::from_str(&value::json_text(value)?).ok();
     let given = given.into_iter().filter_map(|NamedValue { name, value }| Some((name, to_json(&value)?)));
     Json::Object(given.collect())
 }
 
-/// A value of the declared type where the JSON is one; else what it looks like, for the plugin to refuse.
-fn of_json(json: &Json, value_type: ValueType) -> Value {
-    fn all<T>(list: &[Json], read: impl Fn(&Json) -> Option<T>) -> Option<Vec<T>> {
-        list.iter().map(read).collect()
+/// Why the host does not take a value as one of this type.
+fn misfit(value: &Value, value_type: ValueType) -> Option<Mismatch> {
+    match value_type {
+        _ if *value == Value::None => None,
+        ValueType::KeyValue => KeyValue::from_value(value.clone()).err(),
+        ValueType::KeyValues => Vec::<KeyValue>::from_value(value.clone()).err(),
+        ValueType::Entity => Entity::from_value(value.clone()).err(),
+        ValueType::Entities => Vec::<Entity>::from_value(value.clone()).err(),
+        _ => value::misfit(value, value_type),
     }
-    match (value_type, json) {
-        (ValueType::Number, Json::Number(number)) => number.as_f64().map(Value::Number),
-        (ValueType::Texts, Json::Array(list)) => {
-            all(list, |item| item.as_str().map(str::to_owned)).map(Value::Texts)
+}
+
+/// A value of the declared type where the JSON is one, or is taken for one: as the host reads it.
+fn of_json(json: &Json, value_type: ValueType) -> Option<Value> {
+    Some(match value_type {
+        ValueType::Text => Value::Text(text(json)?),
+        ValueType::Integer => Value::Integer(integer(json)?),
+        ValueType::Number => Value::Number(number(json)?),
+        ValueType::Boolean => Value::Boolean(boolean(json)?),
+        ValueType::Binary => Value::Binary(binary(json)?),
+        ValueType::Texts => Value::Texts(list(json, text)?),
+        ValueType::Integers => Value::Integers(list(json, integer)?),
+        ValueType::Numbers => Value::Numbers(list(json, number)?),
+        ValueType::Binaries => Value::Binaries(list(json, binary)?),
+        ValueType::Json => Value::Json(json.to_string()),
+        ValueType::KeyValue | ValueType::KeyValues => Value::Json(with_texts(json, &["key"]).to_string()),
+        ValueType::Entity | ValueType::Entities => {
+            Value::Json(with_texts(json, &["id", "type", "value"]).to_string())
         }
-        (ValueType::Integers, Json::Array(list)) => all(list, Json::as_i64).map(Value::Integers),
-        (ValueType::Numbers, Json::Array(list)) => all(list, Json::as_f64).map(Value::Numbers),
-        (
-            ValueType::Json
-            | ValueType::KeyValue
-            | ValueType::KeyValues
-            | ValueType::Entity
-            | ValueType::Entities,
-            json,
-        ) => Some(Value::Json(json.to_string())),
-        (_, Json::String(text)) => Some(Value::Text(text.clone())),
-        (_, Json::Bool(boolean)) => Some(Value::Boolean(*boolean)),
-        (_, Json::Number(number)) => number.as_i64().map(Value::Integer),
-        _ => None,
-    }
-    .unwrap_or_else(|| match json {
-        Json::Number(number) => Value::Number(number.as_f64().unwrap_or(f64::NAN)),
-        other => Value::Json(other.to_string()),
     })
 }
 
-fn to_json(value: &Value) -> Option<Json> {
-    match value {
-        Value::None => None,
-        Value::Binary(bytes) => Some(bytes.clone().into()),
-        Value::Binaries(list) => Some(list.iter().map(|bytes| Json::from(bytes.clone())).collect()),
-        value => value::json_text(value).and_then(|text| serde_json::from_str(&text).ok()),
+/// A value as its JSON is, which is of another type than the declared, for the plugin to refuse.
+fn as_it_is(json: &Json) -> Value {
+    match json {
+        Json::String(text) => Value::Text(text.clone()),
+        Json::Bool(boolean) => Value::Boolean(*boolean),
+        Json::Number(number) => match number.as_i64() {
+            Some(number) => Value::Integer(number),
+            None => Value::Number(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        other => Value::Json(other.to_string()),
+    }
+}
+
+fn text(json: &Json) -> Option<String> {
+    match json {
+        Json::String(text) => Some(text.clone()),
+        Json::Number(_) | Json::Bool(_) => Some(json.to_string()),
+        _ => None,
+    }
+}
+
+fn integer(json: &Json) -> Option<i64> {
+    match json {
+        Json::String(text) => text.trim().parse().ok(),
+        _ => json.as_i64().or_else(|| {
+            let number = json.as_f64().filter(|number| number.fract() == 0.0 && number.abs() <= EXACT)?;
+            Some(number as i64)
+        }),
+    }
+}
+
+fn number(json: &Json) -> Option<f64> {
+    let number: f64 = match json {
+        Json::String(text) => text.trim().parse().ok()?,
+        _ => json.as_f64()?,
+    };
+    number.is_finite().then_some(number)
+}
+
+fn boolean(json: &Json) -> Option<bool> {
+    match json {
+        Json::String(text) => text.trim().to_ascii_lowercase().parse().ok(),
+        _ => json.as_bool(),
+    }
+}
+
+fn binary(json: &Json) -> Option<Vec<u8>> {
+    let text = json.as_str()?;
+    let mut bytes = Vec::new();
+    for group in text.as_bytes().chunks(4) {
+        let mut bits = 0;
+        for at in 0..4 {
+            let digit = group.get(at)?;
+            // What stands for nothing is cut off below.
+            let place = BASE64.iter().position(|known| known == digit).or((*digit == b'=').then_some(0))?;
+            bits = bits << 6 | u32::try_from(place).expect("there are 64");
+        }
+        bytes.extend_from_slice(&bits.to_be_bytes()[1..]);
+    }
+    let padding = text.bytes().rev().take_while(|digit| *digit == b'=').count();
+    bytes.truncate(bytes.len().saturating_sub(padding));
+    // There is one way to write them.
+    (base64(&bytes) == text).then_some(bytes)
+}
+
+fn list<T>(json: &Json, item: impl Fn(&Json) -> Option<T>) -> Option<Vec<T>> {
+    json.as_array()?.iter().map(item).collect()
+}
+
+/// A shape, or a list of them, whose numbers in these fields are written as text: other systems' ids are numbers.
+fn with_texts(json: &Json, fields: &[&str]) -> Json {
+    match json {
+        Json::Array(items) => items.iter().map(|item| with_texts(item, fields)).collect(),
+        Json::Object(object) => {
+            let mut object = object.clone();
+            for (_, value) in object.iter_mut().filter(|(name, _)| fields.contains(&name.as_str())) {
+                if value.is_number() {
+                    *value = value.to_string().into();
+                }
+            }
+            Json::Object(object)
+        }
+        other => other.clone(),
     }
 }
 
@@ -162,6 +233,9 @@ mod tests {
         colours: Option<Vec<Colour>>,
         #[input(secret)]
         token: Option<String>,
+        bytes: Option<Binary>,
+        switch: Option<bool>,
+        count: Option<u32>,
     }
 
     #[derive(Outputs)]
@@ -188,10 +262,73 @@ mod tests {
             letters: Some(vec!["b".into()]),
             colours: Some(vec![Colour::Green, Colour::Red]),
             token: None,
+            bytes: None,
+            switch: None,
+            count: None,
         };
         assert_eq!(read, expected);
         let described = All::describe();
         assert_eq!(described[6].choices, ["red", "green"], "a list of choices has the choices of its items");
+    }
+
+    #[test]
+    fn what_a_template_renders_is_taken_as_the_host_takes_it() {
+        let read: All = inputs(&json!({
+            "text": 7, "number": "1e3", "counts": ["1", 2.0, " -3 "], "headers": [{"key": 404, "value": 1}],
+            "entity": {"id": 12, "type": "Host", "value": 7, "rating": 4}, "token": true, "bytes": "QmVsbA==",
+            "switch": "True", "count": "2",
+        }))
+        .expect("they are right");
+        let expected = All {
+            text: "7".into(),
+            number: 1000.0,
+            counts: Some(vec![1, 2, -3]),
+            headers: Some(vec![KeyValue::new("404", 1)]),
+            entity: Some(Entity::new("12", "Host", "7").with("rating", 4)),
+            letters: None,
+            colours: None,
+            token: Some("true".into()),
+            bytes: Some(Binary(b"Bell".to_vec())),
+            switch: Some(true),
+            count: Some(2),
+        };
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn conversions_are_those_of_the_host_and_no_others() {
+        for (value_type, json, expected) in [
+            (ValueType::Text, json!(1.5), Some(Value::Text("1.5".into()))),
+            (ValueType::Text, json!({"a": 1}), None),
+            (ValueType::Integer, json!(7.0), Some(Value::Integer(7))),
+            (ValueType::Integer, json!(7.5), None),
+            (ValueType::Integer, json!("7.0"), None),
+            (ValueType::Integer, json!(1e300), None),
+            (ValueType::Integer, json!(u64::MAX), None),
+            (ValueType::Integer, json!(true), None),
+            (ValueType::Number, json!(7), Some(Value::Number(7.0))),
+            (ValueType::Number, json!("inf"), None),
+            (ValueType::Number, json!("NaN"), None),
+            (ValueType::Boolean, json!(" FALSE "), Some(Value::Boolean(false))),
+            (ValueType::Boolean, json!("yes"), None),
+            (ValueType::Boolean, json!(1), None),
+            (ValueType::Binary, json!(""), Some(Value::Binary(Vec::new()))),
+            (ValueType::Binary, json!("aGk="), Some(Value::Binary(b"hi".to_vec()))),
+            (ValueType::Binary, json!("aGk"), None),
+            (ValueType::Binary, json!("aGl="), None),
+            (ValueType::Binary, json!("a=k="), None),
+            (ValueType::Binary, json!("===="), None),
+            (ValueType::Binary, json!([104, 105]), None),
+            (ValueType::Texts, json!(["a", 1]), Some(Value::Texts(vec!["a".into(), "1".into()]))),
+            (ValueType::Texts, json!("a"), None),
+            (ValueType::Texts, json!(["a", null]), None),
+            (ValueType::Integers, json!([1, 2.5]), None),
+            (ValueType::Numbers, json!([1, "2.5"]), Some(Value::Numbers(vec![1.0, 2.5]))),
+            (ValueType::Binaries, json!(["aGk="]), Some(Value::Binaries(vec![b"hi".to_vec()]))),
+            (ValueType::Json, json!({"a": [1]}), Some(Value::Json(r#"{"a":[1]}"#.into()))),
+        ] {
+            assert_eq!(of_json(&json, value_type), expected, "{json} as {value_type:?}");
+        }
     }
 
     #[test]
@@ -210,7 +347,13 @@ mod tests {
             ),
             (json!({"text": "a", "colours": ["blue"]}), "input \"colours\": expected one of red, green"),
             (json!({"text": "a", "headers": [{"key": "a"}]}), "missing field `value`"),
-            (json!({"text": "a", "token": 12345}), "input \"token\": expected a text"),
+            (json!({"text": "a", "token": [12345]}), "input \"token\": expected a text"),
+            (
+                json!({"text": "a", "headers": [{"key": "", "value": 1}]}),
+                "[0].key is to be a text that is not empty",
+            ),
+            (json!({"text": "a", "entity": {"id": 1, "type": "", "value": ""}}), "; type is to be"),
+            (json!({"text": "a", "bytes": "Qg"}), "input \"bytes\": expected bytes, found the text \"Qg\""),
             (json!([]), "expected an object of inputs"),
         ] {
             let error = inputs::<All>(&given).expect_err(expected);
@@ -228,7 +371,7 @@ mod tests {
             bytes: Binary(vec![7]),
         };
         let expected =
-            json!({"number": 1.5, "entity": {"id": "1", "type": "Host", "value": "h"}, "bytes": [7]});
+            json!({"number": 1.5, "entity": {"id": "1", "type": "Host", "value": "h"}, "bytes": "Bw=="});
         assert_eq!(outputs(given), expected);
     }
 
@@ -257,5 +400,12 @@ mod tests {
             id: Option<u64>,
         }
         let _ = outputs(Created { id: Some(1 << 63) });
+    }
+
+    #[test]
+    #[should_panic(expected = "; type is to be a text that is not empty")]
+    fn an_entity_that_does_not_say_what_it_is_is_no_output() {
+        let (entity, bytes) = (Entity::new("1", "", "h"), Binary(Vec::new()));
+        let _ = outputs(Given { number: 1.0, entity, absent: None, bytes });
     }
 }
