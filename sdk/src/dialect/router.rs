@@ -188,18 +188,22 @@ impl<H> Router<H> {
     /// What the host is told, once. Each route is listed under every prefix before the next one is.
     ///
     /// # Panics
-    /// If a path or prefix cannot be one, naming it.
+    /// If a method, path or prefix cannot be one or a route is there twice, naming it.
     #[must_use]
     pub fn describe(&self, summary: &str) -> Description {
         let mut routes = Vec::with_capacity(self.routes.len() * self.prefixes.len());
         for route in &self.routes {
             for prefix in self.prefixes {
-                if let Err(wrong) = check(prefix, route.path) {
-                    panic!("the path {prefix}{} {wrong}", route.path);
+                let path = format!("{prefix}{}", route.path);
+                let again =
+                    routes.iter().any(|known: &Route| known.method == route.method && known.path == path);
+                let wrong = check(route.method, prefix, route.path).err();
+                if let Some(wrong) = wrong.or(again.then_some("is there already")) {
+                    panic!("the route {} {path} {wrong}", route.method);
                 }
                 routes.push(Route {
                     method: route.method.to_owned(),
-                    path: format!("{prefix}{}", route.path),
+                    path,
                     authentication: route.authentication.iter().map(|&each| each.into()).collect(),
                 });
             }
@@ -250,8 +254,17 @@ pub(super) fn parameters(path: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// What the host would not take.
-fn check(prefix: &str, path: &str) -> Result<(), &'static str> {
+/// What the host would not take of a route.
+fn check(method: &str, prefix: &str, path: &str) -> Result<(), &'static str> {
+    /// What no path has as it is decoded, and what begins and ends a parameter.
+    const RESERVED: [char; 5] = ['{', '}', '?', '#', '%'];
+    let is_method = |byte: u8| byte.is_ascii_uppercase() || byte == b'-';
+    if method != "*" && (method.is_empty() || !method.bytes().all(is_method)) {
+        return Err("has a method that is not in upper case, or *");
+    }
+    if prefix.contains(RESERVED) {
+        return Err("has a prefix that is more than a path");
+    }
     if !path.starts_with('/') || !(prefix.is_empty() || prefix.starts_with('/') && !prefix.ends_with('/')) {
         return Err("does not begin with one slash");
     }
@@ -263,8 +276,14 @@ fn check(prefix: &str, path: &str) -> Result<(), &'static str> {
             Some(name) if name.ends_with("...") && rest.peek().is_some() => {
                 return Err("has `...` elsewhere than in its last segment");
             }
+            Some(name) if name.strip_suffix("...").unwrap_or(name).contains(['{', '}', '.']) => {
+                return Err("has a parameter whose name has a brace or a dot in it");
+            }
             None if segment.contains(['{', '}']) => {
                 return Err("has a parameter that is not a whole segment");
+            }
+            None if segment.contains(RESERVED) => {
+                return Err("has a query, a fragment or a percent-escape in it");
             }
             _ => {}
         }
@@ -365,13 +384,30 @@ mod tests {
             ("/{a...}/b", "elsewhere"),
             ("/x{a}", "not a whole segment"),
             ("/{a}/{a}", "two parameters of one name"),
+            ("/a?b", "a query"),
+            ("/a#b", "a fragment"),
+            ("/50%", "a percent-escape"),
+            ("/{name.ext}", "a dot"),
+            ("/{{a}}", "a brace"),
         ] {
-            let wrong = check("", path).expect_err(path);
+            let wrong = check("GET", "", path).expect_err(path);
             assert!(wrong.contains(expected), "{path}: {wrong}");
         }
         for path in ["/", "/a", "/a/{b}/c/{d...}"] {
-            assert_eq!(check("/api", path), Ok(()));
+            assert_eq!(check("GET", "/api", path), Ok(()));
         }
-        assert!(check("api", "/a").is_err() && check("/api/", "/a").is_err());
+        for prefix in ["api", "/api/", "/{version}", "/a?b"] {
+            assert!(check("GET", prefix, "/a").is_err(), "{prefix}");
+        }
+        for method in ["get", "", "G ET"] {
+            assert!(check(method, "", "/a").is_err(), "{method}");
+        }
+        assert!(check("*", "", "/a").is_ok() && check("M-SEARCH", "", "/a").is_ok());
+    }
+
+    #[test]
+    #[should_panic(expected = "the route GET /api/a is there already")]
+    fn a_route_that_is_there_twice_is_named() {
+        let _ = router().get("/api/a", |_, _| Response::status(200)).describe("");
     }
 }

@@ -6,15 +6,18 @@ use serde_json::Value as Json;
 use crate::SettingError;
 use crate::app::Input;
 use crate::bindings::dialect::bellwether::plugin::dialect_types as raw;
+use crate::bindings::dialect::exports::bellwether::plugin::configurable_dialect as contract;
 use crate::dialect::{AuthFailure, Header, Principal, Response, Role, Route, Router};
 use crate::value::NamedValue;
 
 /// Sends requests to a dialect's routes, as a caller who may write unless it is told otherwise.
 ///
-/// It picks the route as the host does and proves nobody's identity: who calls is the test's to say.
+/// It picks the route as the host does, keeps what may hold a credential from the dialect, and proves nobody's identity:
+/// who calls is the test's to say.
 pub struct Client<'a> {
     router: Router<MemoryHost>,
     routes: Vec<Route>,
+    credentials: Credentials,
     declared: Vec<Input>,
     settings: Vec<NamedValue>,
     host: &'a MemoryHost,
@@ -39,6 +42,7 @@ impl<'a> Client<'a> {
         };
         let client = Self {
             router,
+            credentials: Credentials::of(&described.routes),
             routes: described.routes,
             declared: described.settings,
             settings: Vec::new(),
@@ -74,7 +78,7 @@ impl<'a> Client<'a> {
         Self { caller: Err(failure.into()), ..self }
     }
 
-    /// With one more header on every request.
+    /// With one more header on every request. The dialect sees none that may hold a credential, as the host has it.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push(Header { name: name.to_owned(), value: value.to_owned() });
@@ -97,26 +101,42 @@ impl<'a> Client<'a> {
     }
 
     /// A `GET` of this path and query.
+    ///
+    /// # Panics
+    /// As [`Self::send`].
     #[must_use]
+    #[track_caller]
     pub fn get(&self, target: &str) -> Response {
         self.send("GET", target, "")
     }
 
     /// A `POST` with this body.
+    ///
+    /// # Panics
+    /// As [`Self::send`].
     #[must_use]
+    #[track_caller]
     pub fn post(&self, target: &str, body: &str) -> Response {
         self.send("POST", target, body)
     }
 
     /// A `DELETE`.
+    ///
+    /// # Panics
+    /// As [`Self::send`].
     #[must_use]
+    #[track_caller]
     pub fn delete(&self, target: &str) -> Response {
         self.send("DELETE", target, "")
     }
 
     /// Any request: path and query percent-encoded as on the wire, relative to the dialect's mount. What no route
     /// matches is answered 404 without a body, as far as the dialect is concerned.
+    ///
+    /// # Panics
+    /// If a host would refuse the answer.
     #[must_use]
+    #[track_caller]
     pub fn send(&self, method: &str, target: &str, body: impl AsRef<[u8]>) -> Response {
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let matched = self.routes.iter().enumerate().find_map(|(number, route)| {
@@ -130,18 +150,81 @@ impl<'a> Client<'a> {
         let caller = (!self.routes[number].authentication.is_empty()).then(|| self.caller.clone());
         let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decoded(&key.replace('+', " ")), decoded(&value.replace('+', " ")))
+            let decoded = |text: &str| String::from_utf8_lossy(&bytes(&text.replace('+', " "))).into_owned();
+            (decoded(key), decoded(value))
         });
         let request = raw::Request {
             route: u32::try_from(number).expect("few routes"),
             method: method.to_owned(),
             parameters,
-            query: pairs.collect(),
-            headers: self.headers.clone(),
+            query: pairs.filter(|(name, _)| !self.credentials.queries.contains(name)).collect(),
+            headers: self.headers.iter().filter(|header| !self.credentials.are_in(header)).cloned().collect(),
             body: body.as_ref().to_vec(),
         };
-        self.router.handle(self.host, &self.settings, caller, &request)
+        let response = self.router.handle(self.host, &self.settings, caller, &request);
+        if let Err(wrong) = check(&response) {
+            panic!("the host refuses the answer to {method} {target}: {wrong}");
+        }
+        response
     }
+}
+
+/// Where a credential may be in a request of any of a dialect's routes.
+struct Credentials {
+    headers: Vec<String>,
+    queries: Vec<String>,
+}
+
+impl Credentials {
+    fn of(routes: &[Route]) -> Self {
+        let mut headers = ["authorization", "proxy-authorization", "cookie"].map(str::to_owned).to_vec();
+        let mut queries = Vec::new();
+        for scheme in routes.iter().flat_map(|route| &route.authentication).flatten() {
+            match scheme {
+                contract::Authentication::Authorization(_) | contract::Authentication::Basic => {}
+                contract::Authentication::HeaderKey(name) => headers.push(name.clone()),
+                contract::Authentication::QueryKey(name) => queries.push(name.clone()),
+                contract::Authentication::Signed(signature) => {
+                    headers.push(signature.timestamp_header.clone());
+                }
+            }
+        }
+        Self { headers, queries }
+    }
+
+    fn are_in(&self, header: &Header) -> bool {
+        self.headers.iter().any(|name| name.eq_ignore_ascii_case(&header.name))
+    }
+}
+
+/// The most headers an answer may have.
+const HEADERS: usize = 100;
+
+/// Headers that speak about the connection, which is the host's.
+const RESERVED: [&str; 6] =
+    ["connection", "content-length", "transfer-encoding", "trailer", "upgrade", "keep-alive"];
+
+/// What a host would refuse of an answer.
+fn check(response: &Response) -> Result<(), String> {
+    if !(200..600).contains(&response.status) {
+        return Err(format!("its status is {}, expected 200 to 599", response.status));
+    }
+    if response.headers.len() > HEADERS {
+        return Err(format!("it has {} headers, expected at most {HEADERS}", response.headers.len()));
+    }
+    for Header { name, value } in &response.headers {
+        let is_of_a_name = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || !name.bytes().all(is_of_a_name) {
+            return Err(format!("{name:?} is no name of a header"));
+        }
+        if RESERVED.iter().any(|reserved| reserved.eq_ignore_ascii_case(name)) {
+            return Err(format!("the header {name} is the host's to set"));
+        }
+        if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
+            return Err(format!("the header {name} is {value:?}, expected no control characters"));
+        }
+    }
+    Ok(())
 }
 
 /// What `path` gives the parameters of a route's path, if it matches.
@@ -151,7 +234,7 @@ fn parameters(route: &str, path: &str) -> Option<Vec<String>> {
     for segment in route.strip_prefix('/')?.split('/') {
         let name = segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}'));
         if name.is_some_and(|name| name.ends_with("...")) {
-            found.push(decoded(rest.unwrap_or_default()));
+            found.push(decoded(rest.unwrap_or_default())?);
             return Some(found);
         }
         let (first, after) = match rest?.split_once('/') {
@@ -159,8 +242,8 @@ fn parameters(route: &str, path: &str) -> Option<Vec<String>> {
             None => (rest?, None),
         };
         match name {
-            Some(_) if !first.is_empty() => found.push(decoded(first)),
-            None if segment == first => {}
+            Some(_) if !first.is_empty() => found.push(decoded(first)?),
+            None if decoded(first)? == segment => {}
             _ => return None,
         }
         rest = after;
@@ -168,15 +251,20 @@ fn parameters(route: &str, path: &str) -> Option<Vec<String>> {
     rest.is_none().then_some(found)
 }
 
-/// A text without its percent-encoding.
-fn decoded(text: &str) -> String {
+/// A part of a path without its percent-encoding; `None` if that is not UTF-8, which no route matches.
+fn decoded(text: &str) -> Option<String> {
+    String::from_utf8(bytes(text)).ok()
+}
+
+/// The bytes of a text without its percent-encoding.
+fn bytes(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
-        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
-        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(decoded) if byte == b'%' => {
-                bytes.push(decoded);
+        let digit = |at: usize| after.get(at).and_then(|&digit| char::from(digit).to_digit(16));
+        match (byte, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => {
+                bytes.push(u8::try_from(high << 4 | low).expect("two digits are a byte"));
                 rest = &after[2..];
             }
             _ => {
@@ -185,12 +273,13 @@ fn decoded(text: &str) -> String {
             }
         }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    bytes
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dialect::{Authentication, Encoding, MessagePart, Request, Signature};
 
     #[test]
     fn a_path_matches_as_the_contract_says() {
@@ -209,6 +298,9 @@ mod tests {
             ("/b/{a...}", "/b", Some(vec![""])),
             ("/b/{a...}", "/b/x/", Some(vec!["x/"])),
             ("/b/{a...}", "/bx", None),
+            ("/b/{a}", "/%62/%+1", Some(vec!["%+1"])),
+            ("/{a}", "/%ff", None),
+            ("/{a...}", "/%ff", None),
         ] {
             let found = parameters(route, path);
             let found = found.as_ref().map(|found| found.iter().map(String::as_str).collect::<Vec<_>>());
@@ -241,5 +333,66 @@ mod tests {
         });
         let response = Client::new(router, &host).get("/q?b=1&a=x+y%26z&c&%e4=%");
         assert_eq!(String::from_utf8_lossy(&response.body), "b=1|a=x y&z|c=|\u{fffd}=%");
+    }
+
+    #[test]
+    fn a_dialect_sees_no_credential_and_whatever_else_was_sent() {
+        const SCHEMES: &[Authentication] = &[
+            Authentication::All(&[Authentication::HeaderKey("X-Api-Key"), Authentication::QueryKey("token")]),
+            Authentication::Signed(Signature {
+                prefix: "TC",
+                message: &[MessagePart::Header("Timestamp")],
+                encoding: Encoding::Base64,
+                timestamp_header: "Timestamp",
+                tolerance: 300,
+            }),
+        ];
+        let host = MemoryHost::new();
+        // Who has a key sends it to where nobody asks for it too.
+        let open = |_: &MemoryHost, request: &Request<'_>| {
+            let headers = ["authorization", "cookie", "x-api-key", "timestamp", "accept"];
+            let headers = headers.iter().filter_map(|name| request.header(name));
+            let queries = request.queries().map(|(name, _)| name);
+            Response::text(200, headers.chain(queries).collect::<Vec<_>>().join(" "))
+        };
+        let router = Router::new()
+            .get("/open", open)
+            .authenticate(SCHEMES)
+            .get("/closed", |_, _| Response::status(204));
+        let client = Client::new(router, &host)
+            .header("Authorization", "Bearer kept")
+            .header("Cookie", "kept")
+            .header("x-api-key", "kept")
+            .header("timestamp", "kept")
+            .header("accept", "all");
+        let answer = client.get("/open?token=kept&a=1&TOKEN=2");
+        assert_eq!(String::from_utf8_lossy(&answer.body), "all a TOKEN");
+    }
+
+    #[test]
+    fn an_answer_no_host_sends_on_is_told() {
+        let with = |name: &str, value: &str| Response::status(200).header(name, value);
+        let many = (0..=HEADERS).fold(Response::status(200), |many, _| many.header("x", "y"));
+        for (response, expected) in [
+            (Response::status(100), "its status is 100, expected 200 to 599"),
+            (Response::status(600), "expected 200 to 599"),
+            (with("Content-Length", "3"), "the host's to set"),
+            (with("x-note", "a\r\nb"), "no control characters"),
+            (with("x note", "a"), "no name of a header"),
+            (with("", "a"), "no name of a header"),
+            (many, "it has 101 headers"),
+        ] {
+            let wrong = check(&response).expect_err(expected);
+            assert!(wrong.contains(expected), "{wrong}");
+        }
+        assert_eq!(check(&with("x-note", "häuser\tof all")), Ok(()));
+    }
+
+    #[test]
+    #[should_panic(expected = "the host refuses the answer to GET /a?b: its status is 99")]
+    fn a_test_fails_where_the_host_would_refuse() {
+        let host = MemoryHost::new();
+        let router = Router::new().get("/a", |_: &MemoryHost, _| Response::status(99));
+        let _ = Client::new(router, &host).get("/a?b");
     }
 }
