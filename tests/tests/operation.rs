@@ -142,7 +142,11 @@ fn a_host_that_is_started_before_the_one_before_it_is_gone_waits_for_it() -> Res
         let data = data.clone();
         move || Host::start(&data, &[])
     });
-    std::thread::sleep(Duration::from_millis(500));
+    let log = || std::fs::read_to_string(data.with_extension("log"));
+    while !log()?.contains("waiting for the store") {
+        ensure!(!next.is_finished(), "the second did not meet the first: {}", log()?);
+        std::thread::sleep(Duration::from_millis(10));
+    }
     first.stop()?;
     next.join().expect("it does not panic")?.stop()
 }

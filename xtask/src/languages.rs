@@ -60,7 +60,7 @@ const PLUGINS: [Plugin; 3] = [
 ];
 
 /// Where the components and what they are built from are put: never among those the binary carries.
-fn folder() -> PathBuf {
+pub(crate) fn folder() -> PathBuf {
     host::target().join("languages")
 }
 
