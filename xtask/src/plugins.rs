@@ -21,8 +21,8 @@ const HOSTILE: &str = "hostile";
 /// The plugin the engine's benchmark calls.
 const BENCH_GUEST: &str = "bench-guest";
 
-/// Builds every plugin under `plugins/` into `target/components`, one `.wasm` file each. Those that did not change
-/// are left as they are.
+/// Builds every plugin under `plugins/` into `target/components`, one `.wasm` file each, and no other: the binary carries
+/// whatever is there. Those that did not change are left as they are.
 pub(crate) fn build() -> Result<()> {
     build_into(&components(), |name| name.starts_with(NAME_PREFIX))
 }
@@ -50,10 +50,32 @@ fn build_into(output: &Path, wanted: impl Fn(&str) -> bool) -> Result<()> {
     let target = workspace().join("target/plugins");
     let toolchain = toolchain()?;
     let built = bellwether_build::build(&toolchain, workspace(), &packages, PROFILE, &target, output);
-    for built in built.context("the plugins do not build")? {
-        println!("{}", line(&built));
+    let built = built.context("the plugins do not build")?;
+    for built in &built {
+        println!("{}", line(built));
+    }
+    let paths: Vec<&Path> = built.iter().map(|built| built.path.as_path()).collect();
+    remove_others(output, &paths)
+}
+
+/// Removes the components in `folder` that are none of those just built: of plugins that are no more, or have another name.
+fn remove_others(folder: &Path, built: &[&Path]) -> Result<()> {
+    for path in in_folder(folder)? {
+        if !built.contains(&path.as_path()) {
+            std::fs::remove_file(&path).with_context(|| format!("{} cannot be removed", path.display()))?;
+            println!("{} is removed: no plugin makes it", path.display());
+        }
     }
     Ok(())
+}
+
+/// The components in `folder`, in order.
+fn in_folder(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths =
+        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<PathBuf>>>()?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "wasm"));
+    paths.sort();
+    Ok(paths)
 }
 
 /// What builds for WebAssembly, got where it is missing.
@@ -135,6 +157,18 @@ mod tests {
         "webhook",
     ];
 
+    #[test]
+    fn a_plugin_that_is_no_more_is_not_carried_on() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        for name in ["kept.wasm", "renamed.wasm", "kept.part"] {
+            std::fs::write(path(name), "").expect("a file");
+        }
+        remove_others(folder.path(), &[&path("kept.wasm")]).expect("files that can be removed");
+        assert_eq!(in_folder(folder.path()).expect("a folder"), [path("kept.wasm")]);
+        assert!(path("kept.part").exists());
+    }
+
     /// Builds for real: it is the linker that drops what nobody calls, and so decides what a component asks for.
     #[test]
     fn a_plugin_asks_for_what_its_code_calls_and_is_what_its_macros_say() {
@@ -153,6 +187,7 @@ mod tests {
         );
         let (records_read, records_write) =
             ("bellwether:host/records-read@0.1.0", "bellwether:host/records-write@0.1.0");
+        let mut names = Vec::new();
         for (name, imports, exports) in [
             ("chainpatrol", &[clock, series_read][..], "bellwether:plugin/configurable-dialect@0.1.0"),
             ("change-point", &[], "bellwether:plugin/detector@0.1.0"),
@@ -182,7 +217,10 @@ mod tests {
             let surface = bellwether_build::surface(&component).expect("a component");
             assert_eq!(surface.imports.iter().map(String::as_str).collect::<Vec<_>>(), imports, "{name}");
             assert_eq!(surface.exports.iter().map(String::as_str).collect::<Vec<_>>(), [exports], "{name}");
+            names.push(components().join(name).with_extension("wasm"));
         }
+        names.sort();
+        assert_eq!(in_folder(&components()).expect("a folder"), names, "what else the binary carries");
         let module = workspace()
             .join("target/plugins")
             .join(TARGET)
