@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::build::{Component, Project, build, project};
 use super::grants::{Otherwise, complete};
-use super::watch::{INTERVAL, Snapshot, changed};
+use super::watch::{INTERVAL, MOST, Snapshot, changed};
 use crate::client::{Body, Client};
 use crate::commands::run::ended_badly;
 use crate::failure::Failure;
@@ -55,11 +55,21 @@ pub(crate) async fn run(work: &Loop, client: &Client) -> Result<(), Failure> {
                 (None, Ok(()))
             }
         };
-        if let Some(name) = &name {
-            tell(client, name, &mut seen).await?;
-        }
+        let told = match &name {
+            Some(name) => tell(client, name, &mut seen).await,
+            None => Ok(()),
+        };
         if work.once {
-            return ended;
+            return told.and(ended);
+        }
+        if let Err(failure) = told {
+            crate::output::note!("{}", failure.for_people());
+        }
+        if !files.whole {
+            crate::output::note!(
+                "{} has more than {MOST} files: what is saved in the others is not noticed",
+                folder.display()
+            );
         }
         crate::output::note!("waiting for a change in {}; Ctrl-C ends", work.folder.display());
         // What changed while it was built counts too.
