@@ -8,7 +8,7 @@ use bellwether_build::Identity;
 use bellwether_plugins::{CONTRACT, PluginRole, Privilege};
 
 use super::new::role;
-use super::vendored;
+use super::{put, vendored};
 use crate::failure::Failure;
 
 /// The world a plugin is written for; the author's from when it is there.
@@ -74,13 +74,6 @@ pub(crate) fn privilege(text: &str) -> Result<Privilege, String> {
             Privilege::ALL.map(Privilege::interface).join(", ")
         )
     })
-}
-
-fn put(path: &Path, text: &str) -> anyhow::Result<()> {
-    let parent = path.parent().expect("a file lies in a folder");
-    fs::create_dir_all(parent)
-        .and_then(|()| fs::write(path, text))
-        .with_context(|| format!("{} cannot be written", path.display()))
 }
 
 fn world(exports: &[Export], privileges: &[Privilege]) -> String {

@@ -14,6 +14,10 @@ pub(crate) mod trial;
 mod vendored;
 mod watch;
 
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context as _;
 use bellwether_build::BuildError;
 
 use crate::failure::Failure;
@@ -28,4 +32,12 @@ impl From<BuildError> for Failure {
             other => Self::Failed(other.into()),
         }
     }
+}
+
+/// Writes a file of a project, and makes the folder it lies in.
+fn put(path: &Path, text: &str) -> anyhow::Result<()> {
+    let parent = path.parent().expect("a file lies in a folder");
+    fs::create_dir_all(parent)
+        .and_then(|()| fs::write(path, text))
+        .with_context(|| format!("{} cannot be written", path.display()))
 }

@@ -1,60 +1,79 @@
 //! `bellwether plugin new`: a project that tests, builds and runs as it is, for its author to change.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
+use bellwether_build::NAME_PREFIX;
 use bellwether_plugins::PluginRole;
 
-use super::vendored;
+use super::{put, vendored};
 use crate::failure::Failure;
 
-/// A file of a template: where it goes and what it says. `__NAME__` and `__VERSION__` stand for the plugin's name and
-/// this binary's version.
+/// A file of a template: where it goes and what it says. `__NAME__`, `__DESCRIPTION__` and `__VERSION__` stand for the
+/// plugin's name, what it does and this binary's version; `__PACKAGE__` for what cargo is to call it.
 type File = (&'static str, &'static str);
 
-const GIT_IGNORE: File = (".gitignore", include_str!("../../templates/shared/gitignore"));
+/// What a role's project begins with.
+struct Template {
+    /// What the plugin does, as its `Cargo.toml` says.
+    description: &'static str,
+    /// What is the role's own.
+    files: &'static [File],
+}
 
-const APP: &[File] = &[
-    ("Cargo.toml", include_str!("../../templates/app/manifest.toml")),
-    ("src/lib.rs", include_str!("../../templates/app/lib.rs")),
-    ("cases.toml", include_str!("../../templates/app/cases.toml")),
-    ("playbook.toml", include_str!("../../templates/app/playbook.toml")),
-    ("README.md", include_str!("../../templates/app/README.md")),
-    GIT_IGNORE,
+/// What every project begins with.
+const SHARED: &[File] = &[
+    ("Cargo.toml", include_str!("../../templates/shared/manifest.toml")),
+    (".gitignore", include_str!("../../templates/shared/gitignore")),
 ];
 
-const DIALECT: &[File] = &[
-    ("Cargo.toml", include_str!("../../templates/dialect/manifest.toml")),
-    ("src/lib.rs", include_str!("../../templates/dialect/lib.rs")),
-    ("cases.toml", include_str!("../../templates/dialect/cases.toml")),
-    ("README.md", include_str!("../../templates/dialect/README.md")),
-    GIT_IGNORE,
-];
+/// The crates every project depends on, as the shared `Cargo.toml` says.
+const DEPENDENCIES: &[&str] = &["bellwether-sdk", "serde"];
 
-const FORMATTER: &[File] = &[
-    ("Cargo.toml", include_str!("../../templates/formatter/manifest.toml")),
-    ("src/lib.rs", include_str!("../../templates/formatter/lib.rs")),
-    ("cases.toml", include_str!("../../templates/formatter/cases.toml")),
-    ("README.md", include_str!("../../templates/formatter/README.md")),
-    GIT_IGNORE,
-];
+const APP: Template = Template {
+    description: "Counts visits by page.",
+    files: &[
+        ("src/lib.rs", include_str!("../../templates/app/lib.rs")),
+        ("cases.toml", include_str!("../../templates/app/cases.toml")),
+        ("playbook.toml", include_str!("../../templates/app/playbook.toml")),
+        ("README.md", include_str!("../../templates/app/README.md")),
+    ],
+};
 
-const DETECTOR: &[File] = &[
-    ("Cargo.toml", include_str!("../../templates/detector/manifest.toml")),
-    ("src/lib.rs", include_str!("../../templates/detector/lib.rs")),
-    ("cases.toml", include_str!("../../templates/detector/cases.toml")),
-    ("README.md", include_str!("../../templates/detector/README.md")),
-    GIT_IGNORE,
-];
+const DIALECT: Template = Template {
+    description: "Takes visits over HTTP and tells how many there were.",
+    files: &[
+        ("src/lib.rs", include_str!("../../templates/dialect/lib.rs")),
+        ("cases.toml", include_str!("../../templates/dialect/cases.toml")),
+        ("README.md", include_str!("../../templates/dialect/README.md")),
+    ],
+};
 
-const FORECASTER: &[File] = &[
-    ("Cargo.toml", include_str!("../../templates/forecaster/manifest.toml")),
-    ("src/lib.rs", include_str!("../../templates/forecaster/lib.rs")),
-    ("cases.toml", include_str!("../../templates/forecaster/cases.toml")),
-    ("README.md", include_str!("../../templates/forecaster/README.md")),
-    GIT_IGNORE,
-];
+const FORMATTER: Template = Template {
+    description: "Posts incidents to a chat.",
+    files: &[
+        ("src/lib.rs", include_str!("../../templates/formatter/lib.rs")),
+        ("cases.toml", include_str!("../../templates/formatter/cases.toml")),
+        ("README.md", include_str!("../../templates/formatter/README.md")),
+    ],
+};
+
+const DETECTOR: Template = Template {
+    description: "Finds jumps strange.",
+    files: &[
+        ("src/lib.rs", include_str!("../../templates/detector/lib.rs")),
+        ("cases.toml", include_str!("../../templates/detector/cases.toml")),
+        ("README.md", include_str!("../../templates/detector/README.md")),
+    ],
+};
+
+const FORECASTER: Template = Template {
+    description: "Predicts that the change from first to last goes on.",
+    files: &[
+        ("src/lib.rs", include_str!("../../templates/forecaster/lib.rs")),
+        ("cases.toml", include_str!("../../templates/forecaster/cases.toml")),
+        ("README.md", include_str!("../../templates/forecaster/README.md")),
+    ],
+};
 
 /// The version a new plugin begins with, as its template's `Cargo.toml` says.
 const FIRST_VERSION: &str = "0.1.0";
@@ -135,43 +154,41 @@ pub(crate) fn role(text: &str) -> Result<PluginRole, String> {
     }
 }
 
-fn template(role: PluginRole) -> Option<&'static [File]> {
+fn template(role: PluginRole) -> Option<&'static Template> {
     match role {
-        PluginRole::App => Some(APP),
-        PluginRole::Dialect => Some(DIALECT),
-        PluginRole::Formatter => Some(FORMATTER),
-        PluginRole::Detector => Some(DETECTOR),
-        PluginRole::Forecaster => Some(FORECASTER),
+        PluginRole::App => Some(&APP),
+        PluginRole::Dialect => Some(&DIALECT),
+        PluginRole::Formatter => Some(&FORMATTER),
+        PluginRole::Detector => Some(&DETECTOR),
+        PluginRole::Forecaster => Some(&FORECASTER),
         PluginRole::Collector => None,
     }
 }
 
-/// The crates a template's project depends on.
-fn dependencies(role: PluginRole) -> &'static [&'static str] {
-    match role {
-        PluginRole::Detector => &["bellwether-sdk", "serde"],
-        _ => &["bellwether-sdk"],
-    }
-}
-
-/// Makes a project in `folder`, or in one of the plugin's name here. Gives where it is.
-pub(crate) fn create(name: &str, role: PluginRole, folder: Option<PathBuf>) -> Result<PathBuf, Failure> {
-    check_name(name).map_err(Failure::Usage)?;
-    let Some(files) = template(role) else {
+/// Makes a project in `folder`, or in one of the package's name here. Gives where it is.
+pub(crate) fn create(package: &str, role: PluginRole, folder: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    // What a build calls the plugin, and so everything but cargo.
+    let name = package.strip_prefix(NAME_PREFIX).unwrap_or(package);
+    check_name(package, name).map_err(Failure::Usage)?;
+    let Some(Template { description, files }) = template(role) else {
         return Err(Failure::Usage(format!("there is no template for the role {role}")));
     };
-    let folder = folder.unwrap_or_else(|| PathBuf::from(name));
+    let folder = folder.unwrap_or_else(|| PathBuf::from(package));
     if folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) || folder.is_file() {
         return Err(Failure::Usage(format!(
             "{} is there already and not empty; name another folder with --path",
             folder.display()
         )));
     }
-    for (path, text) in files {
-        let text = text.replace("__NAME__", name).replace("__VERSION__", env!("CARGO_PKG_VERSION"));
-        write(&folder.join(path), &text)?;
+    for (path, text) in SHARED.iter().chain(*files) {
+        let text = text
+            .replace("__PACKAGE__", package)
+            .replace("__NAME__", name)
+            .replace("__DESCRIPTION__", description)
+            .replace("__VERSION__", env!("CARGO_PKG_VERSION"));
+        put(&folder.join(path), &text)?;
     }
-    write(&folder.join("Cargo.lock"), &vendored::lock_file(name, FIRST_VERSION, dependencies(role)))?;
+    put(&folder.join("Cargo.lock"), &vendored::lock_file(package, FIRST_VERSION, DEPENDENCIES))?;
     vendored::write(&folder)?;
     Ok(folder)
 }
@@ -184,15 +201,8 @@ pub(crate) fn vendor(folder: &Path) -> Result<(), Failure> {
     Ok(vendored::write(folder)?)
 }
 
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    let parent = path.parent().context("a file lies in a folder")?;
-    fs::create_dir_all(parent)
-        .and_then(|()| fs::write(path, text))
-        .with_context(|| format!("{} cannot be written", path.display()))
-}
-
-/// Whether a host takes a plugin of that name and cargo a package.
-fn check_name(name: &str) -> Result<(), String> {
+/// Whether a host takes a plugin of that name and cargo its package.
+fn check_name(package: &str, name: &str) -> Result<(), String> {
     let limit = bellwether_plugins::limits::NAME;
     let good = (1..=limit).contains(&name.len())
         && name.starts_with(|first: char| first.is_ascii_lowercase())
@@ -202,17 +212,19 @@ fn check_name(name: &str) -> Result<(), String> {
             "the name is {name:?}, expected 1 to {limit} characters of a-z, 0-9 and -, a letter first"
         ));
     }
-    if KEPT.contains(&name) {
-        return Err(format!("the name {name:?} is a word of Rust's own: take another"));
+    if KEPT.contains(&package) {
+        return Err(format!("the name {package:?} is a word of Rust's own: take another"));
     }
-    if vendored::is_taken(name) {
-        return Err(format!("the name {name:?} is that of a crate the SDK is built from: take another"));
+    if vendored::is_taken(package) {
+        return Err(format!("the name {package:?} is that of a crate the SDK is built from: take another"));
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -242,6 +254,8 @@ mod tests {
             ("count_visits", "a-z, 0-9 and -"),
             ("match", "a word of Rust's own"),
             ("serde", "a crate the SDK is built from"),
+            ("bellwether-plugin-", "1 to 64 characters"),
+            ("bellwether-plugin-9lives", "a letter first"),
         ] {
             let Err(Failure::Usage(message)) = create(name, PluginRole::App, Some(path.clone())) else {
                 panic!("{name} was taken")
@@ -257,13 +271,16 @@ mod tests {
         for role in PluginRole::ALL.into_iter().filter(|role| role.is_served()) {
             let path = folder.path().join(role.interface());
             create("count-visits", role, Some(path.clone())).unwrap();
-            for (file, _) in template(role).unwrap() {
+            for (file, _) in SHARED.iter().chain(template(role).unwrap().files) {
                 let text = fs::read_to_string(path.join(file)).unwrap();
                 assert!(!text.contains("__"), "{file}: {text}");
             }
             let manifest: toml::Table = fs::read_to_string(path.join("Cargo.toml")).unwrap().parse().unwrap();
             assert_eq!(manifest["package"]["name"].as_str(), Some("count-visits"));
             assert_eq!(manifest["package"]["version"].as_str(), Some(FIRST_VERSION));
+            let dependencies: Vec<&String> =
+                manifest["dependencies"].as_table().into_iter().flat_map(toml::Table::keys).collect();
+            assert_eq!(dependencies, DEPENDENCIES);
             for file in [
                 "Cargo.lock",
                 ".bellwether/README.md",
@@ -275,6 +292,22 @@ mod tests {
             let again = create("count-visits", role, Some(path.clone()));
             assert!(matches!(again, Err(Failure::Usage(message)) if message.contains("not empty")));
         }
+    }
+
+    #[test]
+    fn a_package_with_the_prefix_of_plugins_has_a_project_that_names_the_plugin_as_it_is_built() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("project");
+        create("bellwether-plugin-visits", PluginRole::App, Some(path.clone())).unwrap();
+        let text = |file: &str| fs::read_to_string(path.join(file)).unwrap();
+        for file in ["Cargo.toml", "Cargo.lock"] {
+            assert!(text(file).contains("name = \"bellwether-plugin-visits\"\n"), "{}", text(file));
+        }
+        for file in ["README.md", "playbook.toml"] {
+            assert!(!text(file).contains(NAME_PREFIX), "{}", text(file));
+        }
+        assert!(text("README.md").contains("target/visits.wasm"), "{}", text("README.md"));
+        assert!(text("playbook.toml").contains("app = \"visits\""), "{}", text("playbook.toml"));
     }
 
     #[test]

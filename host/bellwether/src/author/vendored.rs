@@ -6,6 +6,8 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
+use super::put;
+
 include!(concat!(env!("OUT_DIR"), "/vendored.rs"));
 
 /// Where they lie in a project.
@@ -22,11 +24,7 @@ pub(super) fn write(project: &Path) -> anyhow::Result<()> {
     }
     let note = NOTE.replace("__VERSION__", env!("CARGO_PKG_VERSION"));
     for (path, text) in FILES.iter().copied().chain([("README.md", note.as_str())]) {
-        let path = folder.join(path);
-        let parent = path.parent().expect("a file lies in a folder");
-        fs::create_dir_all(parent)
-            .and_then(|()| fs::write(&path, text))
-            .with_context(|| format!("{} cannot be written", path.display()))?;
+        put(&folder.join(path), text)?;
     }
     Ok(())
 }
