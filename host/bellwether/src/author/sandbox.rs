@@ -16,7 +16,7 @@ use bellwether_metrics::{
 };
 use bellwether_playbooks::{AppCall, AppReport, Apps, LogLine};
 use bellwether_plugins::{
-    DialectRequest, DialectResponse, Grant, Installed, Owner, Plugins, RouteMatch, Services,
+    DialectRequest, DialectResponse, Grant, Installed, Owner, PluginError, Plugins, RouteMatch, Services,
 };
 use bellwether_store::{MemoryStore, SharedStore};
 use serde_json::{Map, Value};
@@ -108,11 +108,12 @@ impl Sandbox {
         &self.installed
     }
 
-    /// What the plugin can be given by name in the roles a battery calls: an app's inputs, the settings of the pure roles.
+    /// What the plugin can be given by name in the roles a battery calls: an app's inputs, the settings of the others.
     pub(crate) fn settable(&self) -> Vec<&str> {
-        let Installed { app, detector, forecaster, formatter, .. } = &*self.installed;
+        let Installed { app, dialect, detector, forecaster, formatter, .. } = &*self.installed;
         let declared = [
             app.as_ref().map(|app| &app.inputs),
+            dialect.as_ref().map(|dialect| &dialect.settings),
             detector.as_ref().map(|detector| &detector.settings),
             forecaster.as_ref().map(|forecaster| &forecaster.settings),
             formatter.as_ref().map(|formatter| &formatter.settings),
@@ -205,6 +206,16 @@ impl Sandbox {
         };
         let request = DialectRequest { matched: &matched, method, query, headers, body };
         Ok(dialect.handle(caller, request).await.map_err(|error| error.to_string()))
+    }
+
+    /// Sets the plugin as a dialect. Gives whether it, or the host by what it declares, took it.
+    pub(crate) async fn set(&self, settings: Map<String, Value>) -> Result<bool, Failure> {
+        let admin = self.principal(Role::Admin).await?;
+        match self.plugins.set_settings(&admin, &self.installed.name, settings).await {
+            Ok(_) => Ok(true),
+            Err(PluginError::Invalid(_)) => Ok(false),
+            Err(error) => Err(Failure::Failed(anyhow::Error::msg(error.to_string()))),
+        }
     }
 
     /// Every value of every metric, as far as a person reads.

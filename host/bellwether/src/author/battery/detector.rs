@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bellwether_alerts::{Detection, Detector, Points, RoleError, Settings, Takes, limits};
 
-use super::settings::{made_up, odd, read};
+use super::settings::{check_odd, made_up, read};
 use super::{Battery, Bench, Seen, odd_series, stands, wave};
 use crate::author::role_cases::points_of;
 
@@ -50,12 +50,10 @@ pub(super) async fn check(battery: &mut Battery, bench: &Bench<'_>) {
     battery.tell(OF, "a state that is none is told from its own", usual.odd_states(&whole.state).await);
     battery.tell(OF, "as many points as a call may have are scored in time and memory", usual.huge().await);
     battery.tell(OF, "its state stays within its bounds", usual.state().await);
-    let odd = odd(declared, &given);
-    if odd.is_empty() {
-        battery.idle(OF, "a wrong setting comes to a clear error", "it has no settings that could be wrong");
-    } else {
-        battery.tell(OF, "a wrong setting comes to a clear error", odd_settings(detector, odd).await);
-    }
+    let series = if detector.description().takes == Takes::OneSeries { 1 } else { 4 };
+    let points = points_of(vec![wave(50, 1); series], STEP);
+    let call = async |settings: &Settings| detector.detect(settings, b"", &points).await;
+    check_odd(battery, OF, declared, &given, &call).await;
 }
 
 /// A detector with settings.
@@ -218,23 +216,6 @@ impl Try<'_> {
         }
         Ok(format!("{} bytes for {} series after 20000 points", state.len(), self.series()))
     }
-}
-
-async fn odd_settings(
-    detector: &dyn Detector,
-    odd: Vec<(String, serde_json::Map<String, serde_json::Value>)>,
-) -> Seen {
-    let count = odd.len();
-    let points = points_of(
-        vec![wave(50, 1); if detector.description().takes == Takes::OneSeries { 1 } else { 4 }],
-        STEP,
-    );
-    let mut refused = 0;
-    for (name, given) in odd {
-        let Ok(settings) = read(&detector.description().settings, &given) else { continue };
-        refused += usize::from(stands(name, detector.detect(&settings, b"", &points).await)?.is_none());
-    }
-    Ok(format!("{count} sets, {refused} refused"))
 }
 
 fn cut(points: &Points, range: std::ops::Range<usize>) -> Points {

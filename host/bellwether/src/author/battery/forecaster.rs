@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bellwether_alerts::{Forecast, Forecaster, Past, RoleError, Settings, limits};
 use bellwether_kernel::Timestamp;
 
-use super::settings::{made_up, odd, read};
+use super::settings::{check_odd, made_up, read};
 use super::{Battery, Bench, Seen, odd_series, stands, wave};
 
 const OF: &str = "forecaster";
@@ -46,12 +46,8 @@ pub(super) async fn check(battery: &mut Battery, bench: &Bench<'_>) {
         "the longest past and the farthest horizon are answered in time and memory",
         usual.huge().await,
     );
-    let odd = odd(&description.settings, &given);
-    if odd.is_empty() {
-        battery.idle(OF, "a wrong setting comes to a clear error", "it has no settings that could be wrong");
-    } else {
-        battery.tell(OF, "a wrong setting comes to a clear error", usual.odd_settings(odd).await);
-    }
+    let call = async |settings: &Settings| forecaster.predict(settings, &usual.past()).await;
+    check_odd(battery, OF, &description.settings, &given, &call).await;
 }
 
 struct Try<'a> {
@@ -143,16 +139,5 @@ impl Try<'_> {
         let past = Past { values: wave(limits::POINTS, 3), horizon: limits::HORIZON, ..self.past() };
         self.predict(past).await.map_err(|error| error.to_string())?;
         Ok(format!("{} from {} points in {:.0?}", limits::HORIZON, limits::POINTS, began.elapsed()))
-    }
-
-    async fn odd_settings(&self, odd: Vec<(String, serde_json::Map<String, serde_json::Value>)>) -> Seen {
-        let count = odd.len();
-        let mut refused = 0;
-        for (name, given) in odd {
-            let Ok(settings) = read(&self.forecaster.description().settings, &given) else { continue };
-            let result = self.forecaster.predict(&settings, &self.past()).await;
-            refused += usize::from(stands(name, result)?.is_none());
-        }
-        Ok(format!("{count} sets, {refused} refused"))
     }
 }

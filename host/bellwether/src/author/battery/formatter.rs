@@ -5,7 +5,7 @@ use bellwether_alerts::{
     Settings, Step, limits, rehearse,
 };
 
-use super::settings::{made_up, odd, read};
+use super::settings::{check_odd, made_up, read};
 use super::{Battery, Bench, Seen, stands};
 
 const OF: &str = "formatter";
@@ -49,12 +49,9 @@ pub(super) async fn check(battery: &mut Battery, bench: &Bench<'_>) {
     battery.tell(OF, "an incident with hardly anything in it is told", usual.little().await);
     battery.tell(OF, "the largest incident is told within the limits", usual.huge().await);
     battery.tell(OF, "a memory that is none of its own does no harm", usual.odd_memories().await);
-    let odd = odd(declared, &given);
-    if odd.is_empty() {
-        battery.idle(OF, "a wrong setting comes to a clear error", "it has no settings that could be wrong");
-    } else {
-        battery.tell(OF, "a wrong setting comes to a clear error", usual.odd_settings(odd).await);
-    }
+    let opened = Notification::sample(Event::Opened);
+    let call = async |settings: &Settings| rehearse(formatter, &opened, settings, b"", &[]).await;
+    check_odd(battery, OF, declared, &given, &call).await;
 }
 
 struct Try<'a> {
@@ -222,7 +219,9 @@ impl Try<'_> {
             let incident = &mut told.incident;
             (incident.alerts, incident.links, incident.events) = (Vec::new(), Vec::new(), Vec::new());
             (incident.time_scale, incident.ended) = (None, None);
-            stands(format!("{event:?}"), self.rehearse(&told, b"", &[]).await)?;
+            let rehearsal =
+                self.rehearse(&told, b"", &[]).await.map_err(|error| format!("{event:?}: {error}"))?;
+            tells(&rehearsal).map_err(|how| format!("{event:?}: {how}"))?;
         }
         Ok("no alerts, no links, empty texts".to_owned())
     }
@@ -236,6 +235,7 @@ impl Try<'_> {
         alert.series = vec![alert.series[0].clone(); limits::AFFECTED];
         told.incident.alerts = vec![told.incident.alerts[0].clone(); 5];
         let step = self.rehearse(&told, b"", &[]).await.map_err(|error| error.to_string())?;
+        tells(&step)?;
         let bytes: usize = step.steps.iter().map(|step| format!("{step:?}").len()).sum();
         Ok(format!("5 alerts of {} series: some {} KiB", limits::AFFECTED, bytes >> 10))
     }
@@ -254,17 +254,13 @@ impl Try<'_> {
         }
         Ok("4 memories".to_owned())
     }
+}
 
-    async fn odd_settings(&self, odd: Vec<(String, serde_json::Map<String, serde_json::Value>)>) -> Seen {
-        let count = odd.len();
-        let told = Notification::sample(Event::Opened);
-        let mut refused = 0;
-        for (name, given) in odd {
-            let Ok(settings) = read(&self.formatter.description().settings, &given) else { continue };
-            let step = rehearse(self.formatter, &told, &settings, b"", &[]).await;
-            refused += usize::from(stands(name, step)?.is_none());
-        }
-        Ok(format!("{count} sets, {refused} refused"))
+/// Whether the channel is told, or has nothing to be told: an exchange that only fails tells nobody.
+fn tells(rehearsal: &Rehearsal) -> Result<(), String> {
+    match rehearsal.steps.first() {
+        Some(Step::Send { .. } | Step::Done { .. }) => Ok(()),
+        first => Err(format!("it is not told: {first:?}")),
     }
 }
 
@@ -313,4 +309,18 @@ fn secrets(step: &Step) -> usize {
     let Step::Send { outgoing: Outgoing::Http(request), .. } = step else { return 0 };
     let texts = request.headers.iter().map(|header| &header.value).chain([&request.url, &request.body]);
     texts.flatten().filter(|part| matches!(part, Part::Secret(..))).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_incident_is_told_by_what_is_sent_and_not_by_a_failure() {
+        let only = |step| Rehearsal { steps: vec![step] };
+        assert_eq!(tells(&only(Step::Done { memory: Vec::new() })), Ok(()));
+        let how = tells(&only(Step::Fail { reason: "the title is too long".to_owned() })).unwrap_err();
+        assert!(how.contains("the title is too long"), "{how}");
+        assert!(tells(&Rehearsal { steps: Vec::new() }).is_err());
+    }
 }

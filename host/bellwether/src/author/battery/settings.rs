@@ -1,9 +1,11 @@
 //! Settings to check a role with: made up where its author gives none, and odd ones.
 
-use bellwether_alerts::Settings;
+use bellwether_alerts::{RoleError, Settings};
 use bellwether_kernel::FieldError;
 use bellwether_kernel::value::{Input, ValueType};
 use serde_json::{Map, Value, json};
+
+use super::{Battery, Seen, stands};
 
 /// Settings the role declares no default for, made up by their names and types; those that are given stand as they are.
 pub(super) fn made_up(declared: &[Input], given: &Map<String, Value>) -> Map<String, Value> {
@@ -23,12 +25,16 @@ pub(super) fn made_up(declared: &[Input], given: &Map<String, Value>) -> Map<Str
 pub(super) fn likely(input: &Input) -> Value {
     let name = input.name.to_lowercase();
     let text = || {
-        let like = |words: &[&str]| words.iter().any(|word| name.contains(word));
+        let like = |parts: &[&str]| parts.iter().any(|part| name.contains(part));
+        // Too short to be looked for within other words.
+        let names_to = name.split(|letter: char| !letter.is_alphanumeric()).any(|word| word == "to");
         match () {
             () if !input.choices.is_empty() => input.choices[0].clone(),
             () if input.secret => "kept".to_owned(),
             () if like(&["url", "uri", "endpoint"]) => "https://battery.example/hook".to_owned(),
-            () if like(&["mail", "recipient", "address", "to"]) => "somebody@battery.example".to_owned(),
+            () if names_to || like(&["mail", "recipient", "address"]) => {
+                "somebody@battery.example".to_owned()
+            }
             () if like(&["host", "domain", "site", "server"]) => "battery.example".to_owned(),
             () => "one".to_owned(),
         }
@@ -94,6 +100,36 @@ pub(super) fn odd(declared: &[Input], settings: &Map<String, Value>) -> Vec<(Str
     sets
 }
 
+/// Checks that a role of the pure ones comes to an answer or to a clear error with every set of settings that has one odd
+/// value.
+pub(super) async fn check_odd<T>(
+    battery: &mut Battery,
+    of: &'static str,
+    declared: &[Input],
+    given: &Map<String, Value>,
+    call: &impl AsyncFn(&Settings) -> Result<T, RoleError>,
+) {
+    const PROMISE: &str = "a wrong setting comes to a clear error";
+    let sets = odd(declared, given);
+    if sets.is_empty() {
+        return battery.idle(of, PROMISE, "it has no settings that could be wrong");
+    }
+    battery.tell(of, PROMISE, tried(declared, sets, call).await);
+}
+
+async fn tried<T>(
+    declared: &[Input],
+    sets: Vec<(String, Map<String, Value>)>,
+    call: &impl AsyncFn(&Settings) -> Result<T, RoleError>,
+) -> Seen {
+    let (count, mut refused) = (sets.len(), 0);
+    for (name, given) in sets {
+        let Ok(settings) = read(declared, &given) else { continue };
+        refused += usize::from(stands(name, call(&settings).await)?.is_none());
+    }
+    Ok(format!("{count} sets, {refused} refused"))
+}
+
 /// Reads settings, in words for the author.
 pub(super) fn read(declared: &[Input], settings: &Map<String, Value>) -> Result<Settings, String> {
     let help = |error: FieldError| format!("{error}; give it with --setting");
@@ -114,5 +150,16 @@ mod tests {
         let lists = [json!(["red"]), json!(["green"]), json!(["red", "green"]), json!([])];
         assert_eq!(odd_values(&coloured(ValueType::Texts)), lists);
         assert!(odd_values(&Input { secret: true, ..Input::new("token", ValueType::Text) }).is_empty());
+    }
+
+    #[test]
+    fn an_address_is_made_up_for_what_is_sent_to_somebody_and_not_for_what_has_to_in_its_name() {
+        let text = |name: &str| likely(&Input::new(name, ValueType::Text));
+        for name in ["to", "send_to", "reply-to", "email", "recipients", "From-Address"] {
+            assert_eq!(text(name), json!("somebody@battery.example"), "{name}");
+        }
+        for name in ["topic", "monitor", "store", "token_name", "history"] {
+            assert_eq!(text(name), json!("one"), "{name}");
+        }
     }
 }
