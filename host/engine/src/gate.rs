@@ -46,6 +46,10 @@ pub struct Place {
     pub most: u32,
 }
 
+/// Organisations, and plugins, that hold nothing and are known all the same: those that call again and again are looked up,
+/// and not made anew each time.
+const IDLE_KNOWN: usize = 256;
+
 /// Why there is no slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoSlot {
@@ -276,7 +280,7 @@ impl State {
         self.free += 1;
         if let Some(lane) = self.lanes.get_mut(&place.lane) {
             *lane -= 1;
-            if *lane == 0 {
+            if *lane == 0 && self.lanes.len() > IDLE_KNOWN {
                 self.lanes.remove(&place.lane);
             }
         }
@@ -286,9 +290,11 @@ impl State {
         self.tidy(place.tenant);
     }
 
-    /// Forgets an organisation that holds and waits for nothing.
+    /// Forgets an organisation that holds and waits for nothing, where many are known.
     fn tidy(&mut self, tenant: u64) {
-        if self.tenants.get(&tenant).is_some_and(|tenant| tenant.held == 0 && tenant.waiting == 0) {
+        if self.tenants.len() > IDLE_KNOWN
+            && self.tenants.get(&tenant).is_some_and(|tenant| tenant.held == 0 && tenant.waiting == 0)
+        {
             self.tenants.remove(&tenant);
         }
     }
@@ -396,6 +402,16 @@ mod tests {
         assert_eq!(refused.map(drop), Err(NoSlot::OverShare));
         drop(mine);
         assert_eq!(gate.at_work(), (0, 0));
+    }
+
+    #[test]
+    fn of_many_that_came_and_went_few_are_known() {
+        let gate = Gate::new(1);
+        for number in 0..10 * IDLE_KNOWN as u64 {
+            drop(gate.try_enter(place(number, number)).unwrap());
+        }
+        let state = gate.state.lock();
+        assert!(state.tenants.len() <= IDLE_KNOWN + 1 && state.lanes.len() <= IDLE_KNOWN + 1);
     }
 
     #[tokio::test(start_paused = true)]
