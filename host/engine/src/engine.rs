@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
-use tokio::sync::Semaphore;
 use wasmtime::component::{Component as Code, InstancePre, Linker};
 
 use crate::room::Room;
+use crate::turns::Turns;
 use crate::{EngineError, EngineSettings, Guest, Sandbox, limits, meters};
 
 /// Compiles and calls components. Cheap to clone.
@@ -19,9 +19,10 @@ pub struct Engine(Arc<Inner>);
 struct Inner {
     /// Where components run, in the order of [`Sandbox::ALL`].
     rooms: Vec<Room>,
-    /// One compilation at a time: each uses every core, and much memory. Of the 10.8 s of processor time that the 26
-    /// bundled components take, 96 % is spread over the cores evenly: a second beside it gains nothing.
-    compiler: Arc<Semaphore>,
+    /// One compilation at a time, in turns that organisations take: each uses every core, and much memory. Of the 10.8 s of
+    /// processor time that the 26 bundled components take, 96 % is spread over the cores evenly: a second beside it gains
+    /// nothing.
+    compiler: Arc<Turns>,
 }
 
 /// A component's machine code, made for its sandbox.
@@ -77,7 +78,7 @@ impl Engine {
                 .map(|sandbox| Room::new(sandbox, settings))
                 .into_iter()
                 .collect::<Result<_, _>>()?,
-            compiler: Arc::new(Semaphore::new(1)),
+            compiler: Turns::new(1),
         }));
         start_ticker(Arc::downgrade(&engine.0))
             .map_err(|error| EngineError::Setup { calls: settings.calls, reason: error.to_string() })?;
@@ -90,8 +91,20 @@ impl Engine {
         Linker::new(&self.room(sandbox).engine)
     }
 
+    /// As [`Self::compile_for`], for nobody.
+    ///
+    /// # Errors
+    /// As [`Self::compile_for`].
+    pub async fn compile(
+        &self,
+        bytes: impl AsRef<[u8]> + Send + 'static,
+        memory: usize,
+    ) -> Result<Component, EngineError> {
+        self.compile_for(0, bytes, memory).await
+    }
+
     /// Makes a component whose calls may hold `memory` bytes ready to be called: from the cache, or by compiling it on
-    /// a thread of its own.
+    /// a thread of its own, when it is the turn of `tenant`: the organisation, or 0 for nobody.
     ///
     /// # Errors
     /// [`EngineError::TooLarge`] above [`limits::COMPONENT`], [`EngineError::Component`] if it does not compile. A
@@ -99,8 +112,9 @@ impl Engine {
     ///
     /// # Panics
     /// If the compiler does.
-    pub async fn compile(
+    pub async fn compile_for(
         &self,
+        tenant: u64,
         bytes: impl AsRef<[u8]> + Send + 'static,
         memory: usize,
     ) -> Result<Component, EngineError> {
@@ -121,8 +135,7 @@ impl Engine {
             Ok(component) => return Ok(component),
             Err(missing) => missing,
         };
-        let compiler = Arc::clone(&self.0.compiler);
-        let turn = compiler.acquire_owned().await.expect("the semaphore is never closed");
+        let turn = Arc::clone(&self.0.compiler).turn(tenant).await;
         let inner = Arc::clone(&self.0);
         let build = move || {
             // Its turn lasts as long as it compiles, whether anybody waits for that or not.
@@ -175,6 +188,12 @@ impl Engine {
 
     pub(crate) fn room(&self, sandbox: Sandbox) -> &Room {
         self.0.room(sandbox)
+    }
+
+    /// Who compiles, and who would.
+    #[cfg(test)]
+    pub(crate) fn compiler(&self) -> Arc<Turns> {
+        Arc::clone(&self.0.compiler)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Long computations take turns, so that short calls always find a free core.
+//! Long computations take turns, so that short calls always find a free core; and so do compilations.
 //!
 //! A call that has computed for a whole tick goes on only when it is its turn. As many as there are cores but one have
 //! theirs at a time, and organisations take them round robin, however many calls each has at work. A turn ends with the
@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 
 /// Who computes, and who would.
 #[derive(Debug)]
-struct Turns(Mutex<State>);
+pub(crate) struct Turns(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
@@ -24,7 +24,7 @@ struct State {
 
 /// A turn; dropped, it is over.
 #[derive(Debug)]
-struct Turn(Option<Arc<Turns>>);
+pub(crate) struct Turn(Option<Arc<Turns>>);
 
 /// The turns of this process's cores.
 static CORES: LazyLock<Arc<Turns>> =
@@ -50,23 +50,29 @@ pub(crate) fn within<R>(poll: impl FnOnce() -> R) -> R {
 
 impl Turns {
     /// So many at a time, at least one.
-    fn new(count: usize) -> Arc<Self> {
+    pub(crate) fn new(count: usize) -> Arc<Self> {
         Arc::new(Self(Mutex::new(State { free: count.max(1), waiting: VecDeque::new() })))
     }
 
     /// Makes way, then waits for a turn, which the poll that ends the waiting has.
     async fn take(self: Arc<Self>, tenant: u64) {
         tokio::task::yield_now().await;
+        HELD.set(Some(self.turn(tenant).await));
+    }
+
+    /// Who waits, with how many, the next one first.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> Vec<(u64, usize)> {
+        self.0.lock().waiting.iter().map(|(tenant, calls)| (*tenant, calls.len())).collect()
+    }
+
+    /// Waits until it is the turn of `tenant`.
+    pub(crate) async fn turn(self: Arc<Self>, tenant: u64) -> Turn {
         let waiting = self.0.lock().take_or_queue(tenant);
-        let turn = match waiting {
+        match waiting {
             None => Turn(Some(self)),
-            // The sender is in the queue as long as nobody sent.
-            Some(waiting) => match waiting.await {
-                Ok(turn) => turn,
-                Err(_) => return,
-            },
-        };
-        HELD.set(Some(turn));
+            Some(waiting) => waiting.await.expect("the sender is in the queue as long as nobody sent"),
+        }
     }
 }
 
