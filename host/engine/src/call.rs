@@ -9,8 +9,10 @@ use tokio::time::timeout_at;
 use wasmtime::component::Instance;
 use wasmtime::{StoreContextMut, Trap, UpdateDeadline, WasmBacktrace};
 
+use crate::callee::Admitted;
 use crate::gate::{NoSlot, Slot};
 use crate::meters::Used;
+use crate::processor::Computed;
 use crate::warm::Kept;
 use crate::{
     CallData, CallError, CallLimits, CallMeters, Callee, Engine, ErrorCase, Guest, Store, last_words, limits,
@@ -43,6 +45,39 @@ pub struct Finished<T, R> {
     pub memory: usize,
 }
 
+/// A call at work. Dropped before it has ended, its caller gave it up: then its time was over.
+struct AtWork<'a> {
+    meters: &'a CallMeters,
+    admitted: Option<Admitted<'a>>,
+    began: Instant,
+    queued: Duration,
+    warm: bool,
+    computed: Computed,
+}
+
+impl AtWork<'_> {
+    /// Takes note of what became of it.
+    fn end(&mut self, used: &Used, error: Option<&CallError>) {
+        let Some(admitted) = self.admitted.take() else { return };
+        self.meters.record(used, error);
+        if let Some(phase) = admitted.note(error, used.processor) {
+            self.meters.tell(phase);
+        }
+    }
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        if self.admitted.is_none() {
+            return;
+        }
+        let spent = self.began.elapsed();
+        let (queued, processor, warm) = (self.queued, self.computed.spent, self.warm);
+        let used = Used { spent, queued, processor, warm, ..Used::default() };
+        self.end(&used, Some(&CallError::Deadline { wall: spent }));
+    }
+}
+
 /// Why the sandbox ended a guest at work.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("the sandbox ended the call: {0}")]
@@ -51,7 +86,8 @@ struct Ended(ErrorCase);
 impl Engine {
     /// Runs `work` on an instance of `callee`, under `terms`, and counts it.
     ///
-    /// Must be called within a tokio runtime. When the future is dropped the call ends at its next await or yield.
+    /// Must be called within a tokio runtime. When the future is dropped the call ends at its next await or yield, and counts
+    /// as one whose time was over.
     pub async fn call<T: CallData, R>(
         &self,
         callee: &Callee<T>,
@@ -76,18 +112,22 @@ impl Engine {
             Ok(slot) => slot,
             Err(error) => return refused(data, error),
         };
-        let kept = callee.warm.as_ref().and_then(|warm| warm.take(tenant));
+        // The clock is looked at as seldom as can be: when a call begins, after it waited, and when it has ended.
+        let entered = began + queued;
+        let kept = callee.warm.as_ref().and_then(|warm| warm.take(tenant, entered));
         let warm = kept.is_some();
-        let (mut store, instance, age) = match kept {
-            Some(Kept { store, instance, age }) => (store, Some(instance), Some(age)),
-            None => (self.store(callee), None, None),
+        // Before the store, so that it is dropped after it.
+        let computed = Computed::from(entered);
+        let mut at_work = AtWork { meters, admitted: Some(admitted), began, queued, warm, computed };
+        let (mut store, instance, age, place) = match kept {
+            Some(Kept { store, instance, age, place }) => (store, Some(instance), Some(age), place),
+            None => (self.store(callee), None, None, None),
         };
         store.data_mut().begin(data, limits, deadline, tenant);
         store.set_hostcall_fuel(limits.transfer);
         store.set_epoch_deadline(1);
-        let mut computed = Duration::ZERO;
         let result = {
-            let work = processor::measured(&mut computed, async {
+            let work = processor::measured(&mut at_work.computed, async {
                 let instance = match instance {
                     Some(instance) => instance,
                     None => callee.instance.instantiate_async(&mut store).await?,
@@ -115,25 +155,23 @@ impl Engine {
             data.mask(message);
         }
         let (memory, host_calls) = (guest.meter.peak(), guest.meter.host_calls());
-        let result = match (result, &callee.warm) {
+        let (result, ended) = match (result, &callee.warm) {
             (Ok((value, instance)), Some(warm))
                 if guest.meter.held() <= callee.sandbox().bounds().warm_memory =>
             {
-                warm.put(tenant, Kept { store, instance, age: age.unwrap_or_default() });
-                Ok(value)
+                let ended = at_work.computed.ended();
+                warm.put(tenant, Kept { store, instance, age: age.unwrap_or_default(), place }, ended);
+                (Ok(value), ended)
             }
             (result, _) => {
                 drop(store);
-                result.map(|(value, _)| value)
+                (result.map(|(value, _)| value), Instant::now())
             }
         };
-        let spent = began.elapsed();
-        let used = Used { spent, queued, processor: computed, memory, host_calls, host_bytes, warm };
-        meters.record(&used, result.as_ref().err());
-        if let Some(phase) = admitted.note(result.as_ref().err(), computed) {
-            meters.tell(phase);
-        }
-        Finished { data, result, spent, processor: computed, memory }
+        let (spent, processor) = (ended.duration_since(began), at_work.computed.spent);
+        let used = Used { spent, queued, processor, memory, host_calls, host_bytes, warm };
+        at_work.end(&used, result.as_ref().err());
+        Finished { data, result, spent, processor, memory }
     }
 
     /// A slot, and how long it was waited for.

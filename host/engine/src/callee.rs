@@ -60,7 +60,7 @@ impl<T: CallData> Callee<T> {
         let sandbox = component.sandbox();
         let warm = (instances == Instances::Warm).then(|| {
             let room = engine.room(sandbox);
-            let warm = Arc::new(Warm::new(Arc::clone(&room.kept), sandbox.bounds().warm));
+            let warm = Arc::new(Warm::new(Arc::clone(&room.places)));
             room.watch(Arc::downgrade(&warm) as _);
             warm
         });

@@ -72,8 +72,8 @@ pub const PURE_MEMORIES: u32 = 1;
 /// Calls of large components at the same time: each may hold hundreds of megabytes.
 pub const LARGE_CALLS: u32 = 16;
 
-/// Instances kept warm in all, for every plugin together: they have places beside the slots and hold a megabyte or two
-/// each.
+/// Instances kept warm in all, those that are called among them, for every plugin together: they have places beside the
+/// slots and hold a megabyte or two each. One organisation leaves [`SHARE_LEFT`] percent of them to others.
 pub const WARM: u32 = 64;
 
 /// The same of large components.

@@ -1,6 +1,5 @@
 //! Where the components of one sandbox run: wasmtime's engine, the slots, and the machine code made for it.
 
-use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -10,7 +9,7 @@ use wasmtime::component::Component as Code;
 use crate::cache::Cache;
 use crate::gate::Gate;
 use crate::interruptible::interruptible;
-use crate::warm::Sweep;
+use crate::warm::{Places, Sweep};
 use crate::{EngineError, EngineSettings, Sandbox};
 
 /// Where the components of one sandbox run.
@@ -19,8 +18,8 @@ pub(crate) struct Room {
     pub(crate) engine: wasmtime::Engine,
     pub(crate) gate: Gate,
     cache: Option<Cache>,
-    /// How many instances are kept between calls.
-    pub(crate) kept: Arc<AtomicU32>,
+    /// Where instances are kept between calls.
+    pub(crate) places: Arc<Places>,
     /// Whose: each is gone with its plugin.
     warm: Mutex<Vec<Weak<dyn Sweep>>>,
 }
@@ -39,7 +38,7 @@ impl Room {
             engine,
             gate: Gate::new(slots),
             cache,
-            kept: Arc::default(),
+            places: Places::new(sandbox.bounds().warm),
             warm: Mutex::default(),
         })
     }

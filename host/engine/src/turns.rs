@@ -40,12 +40,19 @@ thread_local! {
     static HELD: Cell<Option<Turn>> = const { Cell::new(None) };
 }
 
-/// Does `poll`; a turn it comes to ends with it.
+/// Does `poll`; a turn it comes to ends with it, also where it panics.
 pub(crate) fn within<R>(poll: impl FnOnce() -> R) -> R {
-    let outer = HELD.take();
-    let result = poll();
-    HELD.set(outer);
-    result
+    let _outer = Outer(HELD.take());
+    poll()
+}
+
+/// What a poll around this one holds; dropped, it is what this thread holds again.
+struct Outer(Option<Turn>);
+
+impl Drop for Outer {
+    fn drop(&mut self) {
+        HELD.set(self.0.take());
+    }
 }
 
 impl Turns {
@@ -167,6 +174,25 @@ mod tests {
         drop(held);
         assert!(polled(&mut second).is_ready());
         assert_eq!(turns.0.lock().free, 1);
+    }
+
+    #[tokio::test]
+    async fn a_poll_that_panics_keeps_no_turn() {
+        let turns = Turns::new(1);
+        turns.0.lock().free = 0;
+        let outer = Turns::new(1);
+        outer.0.lock().free = 0;
+        HELD.set(Some(Turn(Some(Arc::clone(&outer)))));
+        let turn = Turn(Some(Arc::clone(&turns)));
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            within::<()>(|| {
+                HELD.set(Some(turn));
+                panic!("a fault of the host's");
+            });
+        }));
+        assert!(panicked.is_err());
+        assert_eq!((turns.0.lock().free, outer.0.lock().free), (1, 0), "what is around it goes on");
+        drop(HELD.take());
     }
 
     async fn within_all(work: impl Future<Output = ()>) {

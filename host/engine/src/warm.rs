@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -17,6 +16,65 @@ pub(crate) struct Kept<T: 'static> {
     pub(crate) store: Store<T>,
     pub(crate) instance: Instance,
     pub(crate) age: Age,
+    /// Where it is kept, once it was: dropped after the store, whose place in the pool is free only then.
+    pub(crate) place: Option<Place>,
+}
+
+/// The places of one sandbox's warm instances, which organisations share: one alone leaves
+/// [`limits::SHARE_LEFT`] percent of them to others.
+#[derive(Debug)]
+pub(crate) struct Places {
+    most: u32,
+    share: u32,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    all: u32,
+    /// By organisation; those that have none are not there.
+    own: HashMap<u64, u32, Numbers>,
+}
+
+/// An organisation's place for a warm instance. The instance has it also while it is called, so that a call need not
+/// count.
+#[derive(Debug)]
+pub(crate) struct Place {
+    places: Arc<Places>,
+    tenant: u64,
+}
+
+impl Places {
+    /// So many.
+    pub(crate) fn new(most: u32) -> Arc<Self> {
+        let share = most - (u64::from(most) * limits::SHARE_LEFT / 100) as u32;
+        Arc::new(Self { most, share, taken: Mutex::default() })
+    }
+
+    /// One for `tenant`, if there is one it may have.
+    fn take(self: &Arc<Self>, tenant: u64) -> Option<Place> {
+        let mut taken = self.taken.lock();
+        let own = taken.own.get(&tenant).copied().unwrap_or(0);
+        if taken.all >= self.most || own >= self.share {
+            return None;
+        }
+        taken.all += 1;
+        taken.own.insert(tenant, own + 1);
+        Some(Place { places: Arc::clone(self), tenant })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.taken.lock();
+        taken.all -= 1;
+        if let Some(own) = taken.own.get_mut(&self.tenant) {
+            *own -= 1;
+            if *own == 0 {
+                taken.own.remove(&self.tenant);
+            }
+        }
+    }
 }
 
 /// How long an instance is still good for.
@@ -31,9 +89,8 @@ pub(crate) struct Age {
 /// What a plugin keeps.
 pub(crate) struct Warm<T: 'static> {
     idle: Mutex<HashMap<u64, Vec<Kept<T>>, Numbers>>,
-    /// How many all plugins keep together, and may.
-    kept: Arc<AtomicU32>,
-    most: u32,
+    /// Those of all plugins together.
+    places: Arc<Places>,
 }
 
 /// Something whose instances grow old.
@@ -67,40 +124,34 @@ impl Age {
 }
 
 impl<T: 'static> Warm<T> {
-    /// Keeps nothing yet, and counts what it will keep in `kept`, up to `most`.
-    pub(crate) fn new(kept: Arc<AtomicU32>, most: u32) -> Self {
-        Self { idle: Mutex::default(), kept, most }
+    /// Keeps nothing yet, and what it will keep in `places`.
+    pub(crate) fn new(places: Arc<Places>) -> Self {
+        Self { idle: Mutex::default(), places }
     }
 
     /// An instance that served this organisation before, the one used last first.
-    pub(crate) fn take(&self, tenant: u64) -> Option<Kept<T>> {
-        let now = Instant::now();
+    pub(crate) fn take(&self, tenant: u64, now: Instant) -> Option<Kept<T>> {
         loop {
             let kept = self.idle.lock().get_mut(&tenant)?.pop()?;
             if !kept.age.is_over(now) {
-                self.kept.fetch_sub(1, Ordering::Relaxed);
                 return Some(kept);
             }
-            self.give_up(vec![kept]);
         }
     }
 
-    /// Keeps an instance after a call that went well, if it was an organisation's, there is room, and it is not worn
-    /// out. Nobody's calls come when a plugin is loaded and from callers without a key: what served them takes no place
-    /// from an organisation, and no stranger finds what another left.
-    pub(crate) fn put(&self, tenant: u64, mut kept: Kept<T>) {
+    /// Keeps an instance after a call that went well and ended at `now`, if it was an organisation's, there is room, and it
+    /// is not worn out. Nobody's calls come when a plugin is loaded and from callers without a key: what served them takes
+    /// no place from an organisation, and no stranger finds what another left.
+    pub(crate) fn put(&self, tenant: u64, mut kept: Kept<T>, now: Instant) {
         if tenant == 0 {
             return;
         }
-        let now = Instant::now();
         kept.age.add_call(now);
         if kept.age.is_over(now) {
             return;
         }
-        let room = self.kept.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |count| {
-            (count < self.most).then_some(count + 1)
-        });
-        if room.is_ok() {
+        kept.place = kept.place.or_else(|| self.places.take(tenant));
+        if kept.place.is_some() {
             self.idle.lock().entry(tenant).or_default().push(kept);
         }
     }
@@ -108,13 +159,6 @@ impl<T: 'static> Warm<T> {
     /// How many there are.
     pub(crate) fn count(&self) -> usize {
         self.idle.lock().values().map(Vec::len).sum()
-    }
-
-    fn give_up(&self, over: Vec<Kept<T>>) {
-        let count = over.len() as u32;
-        drop(over);
-        // Their places are free only now.
-        self.kept.fetch_sub(count, Ordering::Relaxed);
     }
 }
 
@@ -126,13 +170,25 @@ impl<T: Send + 'static> Sweep for Warm<T> {
             over.extend(all.extract_if(.., |kept| kept.age.is_over(now)));
             !all.is_empty()
         });
-        self.give_up(over);
+        // Stores are dropped while nobody waits for the lock.
+        drop(over);
     }
 }
 
-impl<T: 'static> Drop for Warm<T> {
-    fn drop(&mut self) {
-        let all = std::mem::take(self.idle.get_mut());
-        self.give_up(all.into_values().flatten().collect());
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_organisation_that_keeps_all_it_can_leaves_places_to_others() {
+        let places = Places::new(limits::WARM);
+        let ours: Vec<_> = std::iter::from_fn(|| places.take(1)).collect();
+        assert_eq!(ours.len(), limits::WARM as usize * 3 / 4);
+        let theirs: Vec<_> = std::iter::from_fn(|| places.take(2)).collect();
+        assert_eq!(theirs.len(), limits::WARM as usize / 4);
+        drop(ours);
+        assert!(places.take(3).is_some());
+        drop(theirs);
+        assert!(places.taken.lock().own.is_empty());
     }
 }
