@@ -143,7 +143,7 @@ impl Engine {
         };
         let guest = store.data();
         let (excess, host_bytes) = (guest.excess(), guest.handed_over());
-        let mut result = match (result, excess) {
+        let result = match (result, excess) {
             (Ok(Ok(_)), Some(excess)) => Err(ended(excess, limits)),
             (Ok(Ok(done)), None) => Ok(done),
             (Ok(Err(error)), _) => Err(classify(&error, &mut store)),
@@ -151,9 +151,6 @@ impl Engine {
         };
         let guest = store.data_mut();
         let data = guest.end();
-        if let Err(CallError::Trap { message, .. }) = &mut result {
-            data.mask(message);
-        }
         let (memory, host_calls) = (guest.meter.peak(), guest.meter.host_calls());
         let (result, ended) = match (result, &callee.warm) {
             (Ok((value, instance)), Some(warm))
@@ -240,7 +237,7 @@ fn ended(case: ErrorCase, limits: &CallLimits) -> CallError {
 /// What wasmtime says, in a type of its own, when more is handed over at once than the store allows.
 const TRANSFER_EXHAUSTED: &str = "too much data is being copied between the host and the guest";
 
-fn classify<T>(error: &wasmtime::Error, store: &mut Store<T>) -> CallError {
+fn classify<T: CallData>(error: &wasmtime::Error, store: &mut Store<T>) -> CallError {
     let meter = &store.data().meter;
     let limits = &meter.limits;
     if let Some(Ended(case)) = error.downcast_ref::<Ended>() {
@@ -256,14 +253,22 @@ fn classify<T>(error: &wasmtime::Error, store: &mut Store<T>) -> CallError {
     if let Some(Trap::StackOverflow) = trap {
         return CallError::Stack { limit: meter.stack() };
     }
-    let message = match trap {
+    let mut message = match trap {
         Some(trap) => trap.to_string().trim_start_matches("wasm trap: ").to_owned(),
         None => error.root_cause().to_string(),
     };
     if message.starts_with(TRANSFER_EXHAUSTED) {
         return CallError::Transfer { limit: limits.transfer };
     }
-    let message = last_words::read(error, store).unwrap_or(message);
+    let said = last_words::read(error, store);
+    let data = store.data_mut().data_mut();
+    data.mask(&mut message);
+    // What is masked is masked before anything is cut or joined: half a secret would not be found.
+    let said = said.map(|mut said| {
+        data.mask(&mut said);
+        last_words::told(&said)
+    });
+    let message = said.filter(|said| !said.is_empty()).unwrap_or(message);
     let backtrace = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
     CallError::Trap { message, backtrace }
 }

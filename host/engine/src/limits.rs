@@ -182,6 +182,9 @@ pub const BREAKER_PROBE: Duration = Duration::from_secs(10);
 /// Bytes of a trap's message that are the guest's own words: a failed assertion with both of its sides fits.
 pub const LAST_WORDS: usize = 1_000;
 
+/// Bytes read of them, so that a secret which [`LAST_WORDS`] divides is seen whole, and masked.
+pub const LAST_WORDS_READ: usize = 64 << 10;
+
 /// Traps kept of a plugin in one role, the last ones: enough to see whether they are one fault or several.
 pub const TRAPS: usize = 20;
 

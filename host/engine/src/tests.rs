@@ -336,7 +336,7 @@ async fn a_trap_begins_with_what_the_guest_said_last() {
     let told = said(60_000, 48, "", panic).await;
     assert_eq!(told, "trapped: panicked at src/lib.rs:3:5: left [2J 7 right 8");
     let long = said(60_000, u32::MAX, "", &r"\fe".repeat(2_000)).await;
-    assert_eq!(long, format!("trapped: {}", "\u{fffd}".repeat(crate::limits::LAST_WORDS)));
+    assert_eq!(long, format!("trapped: {}", "\u{fffd}".repeat(crate::limits::LAST_WORDS / 3)));
 
     // What ended for another reason says that one, and neither the place nor the length is trusted.
     assert_eq!(said(60_000, 50, "(loop (br 0))", panic).await, "ran out of its 50 ms");
@@ -344,6 +344,96 @@ async fn a_trap_begins_with_what_the_guest_said_last() {
     for (address, length) in [(60_000, 0), (65_533, 50), (65_536, 50), (-1, 50)] {
         assert_eq!(said(address, length, "", panic).await, silent, "{length} bytes at {address}");
     }
+}
+
+/// Data that masks a word.
+struct Masks;
+
+impl CallData for Masks {
+    fn mask(&self, said: &mut String) {
+        *said = said.replace("top secret", "***");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_the_cut_of_last_words_would_divide_is_masked_whole() {
+    let engine = engine(1);
+    let (meters, limits) = (meters(), patient());
+    let edge = "x".repeat(crate::limits::LAST_WORDS - 4);
+    let said = format!("{edge} top secret");
+    let length = (said.len() as u32).to_le_bytes().map(|byte| format!("\\{byte:02x}")).concat();
+    let module = format!(
+        r#"(memory (export "memory") 1) (global (export "bellwether_last_words") i32 (i32.const 8))
+        (data (i32.const 8) "{length}{said}") (func (export "run") (result i32) (unreachable))"#
+    );
+    let plugin = load_as::<Masks>(&engine, &component(&module), Instances::Fresh, |_| {}).await;
+    let error = engine.call(&plugin, terms(&limits, &meters), Masks, work).await.result.unwrap_err();
+    let CallError::Trap { message, .. } = error else { panic!("{error}") };
+    assert_eq!(message, format!("{edge} ***"));
+}
+
+#[tokio::test]
+async fn a_caller_that_hangs_up_on_a_loop_is_counted_and_opens_the_breaker_and_one_on_a_wait_does_not() {
+    let engine = engine(1);
+    let looping = load(&engine, &component(LOOP)).await;
+    let waiting = load_with(&engine, WAITING, |linker| {
+        linker
+            .root()
+            .func_wrap_async("wait", |_, (): ()| Box::new(std::future::pending::<wasmtime::Result<()>>()))
+            .unwrap();
+    })
+    .await;
+    let (meters, patient) = (meters(), patient());
+    // A caller that looks at its call until this thread has worked for so long, then goes.
+    let hang_up = async |plugin: &Plugin, patience: Duration| {
+        let mut call = std::pin::pin!(engine.call(plugin, terms(&patient, &meters), (), work));
+        let began = cpu_time::ThreadTime::now();
+        loop {
+            assert!(futures::poll!(call.as_mut()).is_pending());
+            if began.elapsed() >= patience {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let failures = u64::from(crate::limits::BREAKER_FAILURES);
+    for _ in 0..failures {
+        hang_up(&looping, 2 * crate::limits::BREAKER_COMPUTED).await;
+    }
+    let stats = meters.stats();
+    assert_eq!((stats.calls, stats.errors_of(crate::ErrorCase::Deadline)), (failures, failures));
+    assert!(stats.processor_microseconds > 0);
+    assert_eq!(looping.breaker(None).phase, crate::BreakerPhase::Open);
+    assert_eq!(engine.status(looping.sandbox()).running, 0);
+    for _ in 0..failures {
+        hang_up(&waiting, Duration::ZERO).await;
+    }
+    assert_eq!(meters.stats().calls, 2 * failures);
+    assert_eq!(waiting.breaker(None).phase, crate::BreakerPhase::Closed);
+}
+
+#[tokio::test]
+async fn compilations_wait_in_the_turns_of_organisations() {
+    let engine = engine(1);
+    let compile = async |tenant: u64, number: u32| {
+        let module = format!(r#"(func (export "run") (result i32) (i32.const {number}))"#);
+        let bytes = wat::parse_str(component(&module)).unwrap();
+        engine.compile_for(tenant, bytes, crate::limits::MEMORY).await.unwrap()
+    };
+    let turn = engine.compiler().turn(3).await;
+    let mut waiting: Vec<_> =
+        [(1, 0), (1, 1), (1, 2), (2, 3)].map(|(tenant, number)| Box::pin(compile(tenant, number))).into();
+    // One after the other, so that they come to the queue in this order.
+    for (at, compilation) in waiting.iter_mut().enumerate() {
+        while engine.compiler().waiting().iter().map(|(_, calls)| calls).sum::<usize>() <= at {
+            assert!(futures::poll!(&mut *compilation).is_pending());
+            tokio::task::yield_now().await;
+        }
+    }
+    assert_eq!(engine.compiler().waiting(), [(1, 3), (2, 1)]);
+    drop(turn);
+    futures::future::join_all(waiting).await;
+    assert_eq!(engine.compiler().waiting(), []);
 }
 
 #[tokio::test]
