@@ -2,8 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// Where a machine in Azure finds its platform, goal states and certificates with it: a public address by its registration,
+/// and answered by no one but the host a machine runs on.
+pub const AZURE_WIRE_SERVER: Ipv4Addr = Ipv4Addr::new(168, 63, 129, 16);
+
 /// Whether anybody on the internet may have this address. Everything the IANA special-purpose registries do not call
-/// globally reachable is not, nor is an IPv6 address that carries an IPv4 one which is not.
+/// globally reachable is not, nor is [`AZURE_WIRE_SERVER`], nor an IPv6 address that carries an IPv4 one which is not.
 #[must_use]
 pub fn is_public(address: IpAddr) -> bool {
     match address {
@@ -19,6 +23,7 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
         || address.is_link_local()
         || address.is_multicast()
         || address.is_documentation()
+        || address == AZURE_WIRE_SERVER
         || a == 0                              // "this network", RFC 791
         || a >= 240                            // reserved, RFC 1112, and broadcast
         || (a, b & 0xc0) == (100, 64)          // shared address space, RFC 6598
@@ -29,8 +34,8 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
     let segments = address.segments();
-    // Unspecified, loopback and IPv4-compatible.
-    if let [0, 0, 0, 0, 0, 0, ..] = segments {
+    // Unspecified, loopback and IPv4-compatible; and what was translated by an algorithm that is no more (RFC 2765).
+    if let [0, 0, 0, 0, 0, 0, ..] | [0, 0, 0, 0, 0xffff, 0, ..] = segments {
         return false;
     }
     if let IpAddr::V4(address) = carried(address.into()) {
@@ -60,6 +65,8 @@ pub fn carried(address: IpAddr) -> IpAddr {
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => address.into(),
         // IPv4-compatible (RFC 4291 section 2.5.5.1, deprecated) and IPv4-mapped.
         [0, 0, 0, 0, 0, 0 | 0xffff, high, low] => embedded(high, low),
+        // IPv4-translated (RFC 2765 section 2.1, obsolete).
+        [0, 0, 0, 0, 0xffff, 0, high, low] => embedded(high, low),
         // Translated by NAT64 (RFC 6052).
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => embedded(high, low),
         // 6to4 (RFC 3056).
@@ -98,6 +105,13 @@ mod tests {
             ("::ffff:127.0.0.1", false),
             ("::ffff:8.8.8.8", true),
             ("::7f00:1", false),
+            ("::ffff:0:7f00:1", false),
+            ("::ffff:0:808:808", false),
+            ("64:ff9b:1::808:808", false),
+            ("168.63.129.16", false),
+            ("168.63.129.15", true),
+            ("::ffff:168.63.129.16", false),
+            ("64:ff9b::a83f:8110", false),
             ("64:ff9b::a00:1", false),
             ("64:ff9b::808:808", true),
             ("2002:7f00:1::", false),
@@ -113,12 +127,13 @@ mod tests {
     }
 
     /// Blocks of the special-purpose registries, and what else is not the internet: first address and prefix.
-    const PRIVATE_V4: [(Ipv4Addr, u32); 17] = [
+    const PRIVATE_V4: [(Ipv4Addr, u32); 18] = [
         (Ipv4Addr::new(0, 0, 0, 0), 8),
         (Ipv4Addr::new(10, 0, 0, 0), 8),
         (Ipv4Addr::new(100, 64, 0, 0), 10),
         (Ipv4Addr::new(127, 0, 0, 0), 8),
         (Ipv4Addr::new(169, 254, 0, 0), 16),
+        (Ipv4Addr::new(168, 63, 129, 16), 32),
         (Ipv4Addr::new(172, 16, 0, 0), 12),
         (Ipv4Addr::new(192, 0, 0, 0), 24),
         (Ipv4Addr::new(192, 0, 2, 0), 24),

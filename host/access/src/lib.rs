@@ -29,7 +29,7 @@ mod tests;
 mod token;
 mod verify;
 
-pub use address::{carried, is_public};
+pub use address::{AZURE_WIRE_SERVER, carried, is_public};
 pub use audit::{AuditEntry, AuditFilter, AuditScope};
 pub use changes::check_organisation_name;
 pub use data::DataChange;

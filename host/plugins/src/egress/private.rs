@@ -12,13 +12,14 @@ use super::EgressError;
 use crate::grant::{Grant, InvalidGrant};
 
 /// Where clouds tell their machines who they are, credentials with it, outside of what is link-local, each by its vendor's
-/// documentation of the instance metadata service: AWS and Google Cloud over IPv6, Alibaba Cloud, and what Oracle Cloud
-/// answered at before it took a link-local address.
-const METADATA: [IpAddr; 4] = [
+/// documentation of the instance metadata service: AWS and Google Cloud over IPv6, Alibaba Cloud, what Oracle Cloud
+/// answered at before it took a link-local address, and the WireServer of Azure.
+const METADATA: [IpAddr; 5] = [
     IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
     IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
+    IpAddr::V4(bellwether_access::AZURE_WIRE_SERVER),
 ];
 
 /// What the operator lets organisations reach.
@@ -77,11 +78,14 @@ impl Private {
             return true;
         }
         let Some(networks) = self.networks.get() else {
-            let link_local = match address {
+            let may_be_link_local = match address {
                 IpAddr::V4(address) => address.is_link_local(),
-                IpAddr::V6(address) => address.is_unicast_link_local(),
+                // What is translated within a network (RFC 8215) leads to whichever IPv4 address that network says.
+                IpAddr::V6(address) => {
+                    address.is_unicast_link_local() || matches!(address.segments(), [0x64, 0xff9b, 1, ..])
+                }
             };
-            return !link_local && !METADATA.contains(&address);
+            return !may_be_link_local && !METADATA.contains(&address);
         };
         networks.iter().any(|network| network.contains(&address))
     }
@@ -90,7 +94,7 @@ impl Private {
         let why = if self.networks.get().is_some() {
             "lies in no network of egress.private_networks"
         } else {
-            "is an address at which a cloud tells its machines their credentials, which egress.private_networks does not \
+            "is, or leads to, an address at which a cloud tells its machines their credentials, which egress.private_networks does not \
              name"
         };
         format!("{host} {why}: the host's setting says what organisations' plugins and channels reach")
@@ -124,6 +128,13 @@ mod tests {
             ("[::ffff:169.254.169.254]", false),
             ("[64:ff9b::a9fe:a9fe]", false),
             ("[2002:a9fe:a9fe::1]", false),
+            ("[::ffff:0:a9fe:a9fe]", false),
+            ("[::ffff:0:a00:7]", true),
+            ("[64:ff9b:1::a9fe:a9fe]", false),
+            ("[64:ff9b:1:a9fe:a9:fe00::]", false),
+            ("168.63.129.16", false),
+            ("[::ffff:168.63.129.16]", false),
+            ("168.63.129.17", true),
             ("[fe80::1]", false),
             ("[fd00:ec2::254]", false),
             ("[fd00:ec2::255]", true),
