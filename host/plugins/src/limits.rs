@@ -57,10 +57,15 @@ pub const STATE_KEY: usize = 200;
 /// Bytes of a value of the state: what the store takes in one row.
 pub const STATE_VALUE: usize = bellwether_store::MAX_VALUE;
 
+/// Bytes that a row of the state counts with beside its key and value: about what the store keeps with each, so that many
+/// small ones cost what they take.
+pub const STATE_ROW: usize = 64;
+
 /// Bytes of JSON an organisation may set of one plugin: they are in memory, and in the audit log.
 pub const SETTINGS: usize = 8 << 10;
 
-/// Bytes of state a plugin has in one organisation, where its grant says nothing else.
+/// Bytes of state a plugin has in one organisation, where its grant says nothing else: keys, values and [`STATE_ROW`] for
+/// each.
 pub const STATE_QUOTA: u64 = 10 << 20;
 
 /// The largest state quota a grant can give.

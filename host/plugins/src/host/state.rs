@@ -1,7 +1,8 @@
 //! `bellwether:host/state`: rows of the plugin's own, apart for every organisation, within the grant's quota.
 //!
 //! How much a plugin holds is a number beside its rows that every change merges its difference into, in the same
-//! batch, so that no number of concurrent calls can pass the quota.
+//! batch, so that no number of concurrent calls can pass the quota. A row counts with its key, its value and
+//! [`limits::STATE_ROW`]; of rows that an earlier host wrote that is not in the number, which never falls below 0.
 
 use bellwether_access::Role;
 use bellwether_kernel::OrganisationId;
@@ -161,8 +162,7 @@ impl Call {
         effect: Option<&Effect>,
     ) -> Result<bool, StateError> {
         let row = drawer.row(key)?;
-        let held = |value: &Option<Bytes>| value.as_ref().map_or(0, |value| (key.len() + value.len()) as i64);
-        let difference = held(&after) - held(&before);
+        let difference = size_of(key, after.as_deref()) - size_of(key, before.as_deref());
         let mut batch = Batch::new();
         batch.require(row.clone(), before.map_or(Precondition::Absent, Precondition::ValueIs));
         match after {
@@ -186,6 +186,11 @@ impl Call {
             Err(error) => Err(unavailable(error)),
         }
     }
+}
+
+/// What a row counts with, if there is one.
+fn size_of(key: &str, value: Option<&[u8]>) -> i64 {
+    value.map_or(0, |value| (key.len() + value.len() + limits::STATE_ROW) as i64)
 }
 
 fn checked(value: Option<Vec<u8>>) -> Result<Option<Bytes>, StateError> {
@@ -230,7 +235,9 @@ fn add_within_quota(existing: Option<&[u8]>, operand: &[u8]) -> Result<Vec<u8>, 
     let after = held.saturating_add_signed(difference);
     if difference > 0 && after > quota {
         return Err(MergeError(format!(
-            "the plugin holds {held} of its {quota} bytes of state, {difference} more do not fit"
+            "the plugin holds {held} of its {quota} bytes of state, {difference} more do not fit; a key counts {} beside \
+             its name and value",
+            limits::STATE_ROW
         )));
     }
     Ok(after.to_be_bytes().to_vec())
@@ -239,6 +246,13 @@ fn add_within_quota(existing: Option<&[u8]>, operand: &[u8]) -> Result<Vec<u8>, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_row_counts_more_than_its_key_and_value_so_that_tiny_ones_take_no_more_than_the_quota() {
+        assert_eq!(size_of("key", None), 0);
+        assert_eq!(size_of("k", Some(b"")), 65);
+        assert_eq!(size_of("key", Some(b"value")), 72);
+    }
 
     #[test]
     fn the_quota_stops_growth_and_nothing_else() {
