@@ -39,8 +39,11 @@ pub const LOG_LINES_MAXIMUM: u64 = 100_000;
 /// The most bytes one call can be allowed to log.
 pub const LOG_BYTES_MAXIMUM: u64 = 16 << 20;
 
-/// Lines kept of a plugin's calls to be looked at, the last ones.
+/// Lines kept of a plugin's calls for one organisation to be looked at, the last ones.
 pub const LOGS_KEPT: usize = 200;
+
+/// Lines kept of all its calls: 8 MiB at most. Beyond, whoever has the most of them loses its oldest.
+pub const LOGS_KEPT_OF_ALL: usize = 10 * LOGS_KEPT;
 
 /// Bytes of one line; the rest of a longer one is cut off.
 pub const LOG_LINE: usize = 4 << 10;

@@ -1,6 +1,7 @@
 //! What is seen of a plugin's calls besides the engine's counters: what went out, and what was logged last.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bellwether_engine::{Activity, BreakerState, CallStats, Instances, Sandbox};
@@ -94,7 +95,43 @@ pub(crate) struct Seen {
     failed: AtomicU64,
     sent: AtomicU64,
     received: AtomicU64,
-    logs: Mutex<VecDeque<LoggedLine>>,
+    logs: Mutex<Logs>,
+}
+
+/// The last lines of each organisation's calls, and of those that are nobody's, oldest first.
+#[derive(Debug, Default)]
+struct Logs {
+    own: HashMap<Option<OrganisationId>, VecDeque<LoggedLine>>,
+    count: usize,
+}
+
+impl Logs {
+    fn push(&mut self, line: LoggedLine) {
+        let own = self.own.entry(line.organisation).or_default();
+        if own.len() >= limits::LOGS_KEPT {
+            own.pop_front();
+            self.count -= 1;
+        }
+        own.push_back(line);
+        self.count += 1;
+        if self.count > limits::LOGS_KEPT_OF_ALL {
+            self.drop_one();
+        }
+    }
+
+    /// Drops the oldest line of whoever has the most; among equals of whom it is oldest.
+    fn drop_one(&mut self) {
+        let first = |lines: &VecDeque<LoggedLine>| Reverse(lines.front().map(|line| line.line.time));
+        let most = self.own.iter().max_by_key(|(_, lines)| (lines.len(), first(lines)));
+        let Some(most) = most.map(|(organisation, _)| *organisation) else { return };
+        let Some(lines) = self.own.get_mut(&most) else { return };
+        if lines.pop_front().is_some() {
+            self.count -= 1;
+        }
+        if lines.is_empty() {
+            self.own.remove(&most);
+        }
+    }
 }
 
 impl Seen {
@@ -118,7 +155,7 @@ impl Seen {
         }
     }
 
-    /// Keeps what a call logged, in place of the oldest lines where there is no room.
+    /// Keeps what a call logged, in place of the organisation's oldest lines where it has no room.
     pub(crate) fn logged(&self, organisation: Option<OrganisationId>, call: &'static str, lines: &[LogLine]) {
         if lines.is_empty() {
             return;
@@ -126,21 +163,20 @@ impl Seen {
         let last = &lines[lines.len().saturating_sub(limits::LOGS_KEPT)..];
         let mut logs = self.logs.lock();
         for line in last {
-            if logs.len() >= limits::LOGS_KEPT {
-                logs.pop_front();
-            }
-            logs.push_back(LoggedLine { organisation, call, line: line.clone() });
+            logs.push(LoggedLine { organisation, call, line: line.clone() });
         }
     }
 
     /// Keeps no lines of an organisation that is gone.
     pub(crate) fn forget(&self, organisation: OrganisationId) {
-        self.logs.lock().retain(|line| line.organisation != Some(organisation));
+        let mut logs = self.logs.lock();
+        let own = logs.own.remove(&Some(organisation));
+        logs.count -= own.map_or(0, |own| own.len());
     }
 
     /// The last lines of calls of `organisation`, oldest first; with none, those that are nobody's.
     pub(crate) fn logs(&self, organisation: Option<OrganisationId>) -> Vec<LoggedLine> {
-        self.logs.lock().iter().filter(|line| line.organisation == organisation).cloned().collect()
+        self.logs.lock().own.get(&organisation).into_iter().flatten().cloned().collect()
     }
 }
 
@@ -160,12 +196,29 @@ mod tests {
         }
         seen.logged(two, "app.run", &[line("other".to_owned())]);
         let kept = seen.logs(one);
-        assert_eq!(kept.len(), limits::LOGS_KEPT - 1);
-        assert_eq!(kept[0].line.message, "4");
+        assert_eq!(kept.len(), limits::LOGS_KEPT, "another's lines take none of its room");
+        assert_eq!(kept[0].line.message, "3");
         assert_eq!(seen.logs(two).len(), 1);
         seen.forget(OrganisationId(1));
         assert_eq!((seen.logs(one).len(), seen.logs(two).len()), (0, 1));
         assert!(seen.logs(None).is_empty());
+    }
+
+    #[test]
+    fn what_many_organisations_log_is_bounded_and_who_logs_most_makes_room() {
+        let seen = Seen::default();
+        let log = |organisation: u64| {
+            let (time, level, message) = (Timestamp::default(), LogLevel::Info, "x".to_owned());
+            seen.logged(Some(OrganisationId(organisation)), "app.run", &[LogLine { time, level, message }]);
+        };
+        log(1_000);
+        for organisation in 1..100 {
+            (0..limits::LOGS_KEPT).for_each(|_| log(organisation));
+        }
+        assert_eq!(seen.logs(Some(OrganisationId(1_000))).len(), 1);
+        let logs = seen.logs.lock();
+        let kept: usize = logs.own.values().map(VecDeque::len).sum();
+        assert_eq!((kept, logs.count), (limits::LOGS_KEPT_OF_ALL, limits::LOGS_KEPT_OF_ALL));
     }
 
     #[test]
