@@ -1,6 +1,7 @@
 //! What is counted of every call, by plugin and role: for `/metrics`, and as numbers to show.
 
 use std::collections::VecDeque;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -28,7 +29,11 @@ pub(crate) fn describe() {
     describe_counter!(CALLS, Unit::Count, "Calls of plugins, by plugin, owner and role.");
     describe_counter!(ERRORS, Unit::Count, "Calls that came to nothing, by plugin, owner, role and kind.");
     describe_histogram!(SECONDS, Unit::Seconds, "How long calls took, waiting included.");
-    describe_histogram!(QUEUE, Unit::Seconds, "How long calls waited for their turn.");
+    describe_histogram!(
+        QUEUE,
+        Unit::Seconds,
+        "How long calls that did not have their turn at once waited for it."
+    );
     describe_histogram!(PROCESSOR, Unit::Seconds, "How long calls computed.");
     describe_histogram!(MEMORY, Unit::Bytes, "The most memory each call held.");
     describe_counter!(HOST_CALLS, Unit::Count, "How often calls called the host.");
@@ -40,10 +45,11 @@ pub(crate) fn describe() {
     );
 }
 
-/// The counters of one plugin in one role. Made once when a plugin is loaded: a call then only adds to them. The
-/// recorder must be installed before.
+/// The counters of one plugin in one role. Made once when a plugin is loaded: a call then only adds to them.
 pub struct CallMeters {
-    exported: Exported,
+    labels: [Label; 3],
+    /// What `/metrics` shows, from when it does.
+    exported: OnceLock<Exported>,
     calls: AtomicU64,
     errors: [AtomicU64; ErrorCase::ALL.len()],
     warm: AtomicU64,
@@ -97,21 +103,14 @@ pub(crate) struct Used {
     pub(crate) warm: bool,
 }
 
-impl CallMeters {
-    /// The counters of `plugin` as `role`; plugins of several owners may have one name.
-    #[must_use]
-    pub fn new(plugin: &str, owner: &str, role: &'static str) -> Self {
-        let labels = [
-            Label::new("plugin", plugin.to_owned()),
-            Label::new("owner", owner.to_owned()),
-            Label::new("role", role),
-        ];
+impl Exported {
+    fn new(labels: &[Label; 3]) -> Self {
         let labels = || labels.iter();
         let error = |case: ErrorCase| {
             let kind = Label::new("kind", case.name());
             counter!(ERRORS, labels().cloned().chain([kind]).collect::<Vec<_>>())
         };
-        let exported = Exported {
+        Self {
             calls: counter!(CALLS, labels()),
             errors: ErrorCase::ALL.map(error),
             seconds: histogram!(SECONDS, labels()),
@@ -121,9 +120,36 @@ impl CallMeters {
             host_calls: counter!(HOST_CALLS, labels()),
             host_bytes: counter!(HOST_BYTES, labels()),
             breaker_opened: counter!(BREAKER_OPENED, labels()),
-        };
+        }
+    }
+
+    fn record(&self, used: &Used) {
+        self.calls.increment(1);
+        self.seconds.record(used.spent);
+        self.processor.record(used.processor);
+        self.memory.record(used.memory as f64);
+        if !used.queued.is_zero() {
+            self.queue.record(used.queued);
+        }
+        if used.host_calls > 0 {
+            self.host_calls.increment(used.host_calls);
+            self.host_bytes.increment(used.host_bytes);
+        }
+    }
+}
+
+impl CallMeters {
+    /// The counters of `plugin` as `role`; plugins of several owners may have one name. `/metrics` does not show them yet.
+    #[must_use]
+    pub fn new(plugin: &str, owner: &str, role: &'static str) -> Self {
+        let labels = [
+            Label::new("plugin", plugin.to_owned()),
+            Label::new("owner", owner.to_owned()),
+            Label::new("role", role),
+        ];
         Self {
-            exported,
+            labels,
+            exported: OnceLock::new(),
             calls: AtomicU64::default(),
             errors: Default::default(),
             warm: AtomicU64::default(),
@@ -137,27 +163,32 @@ impl CallMeters {
         }
     }
 
+    /// Has `/metrics` show them, from the next call on: those of a plugin that is never installed would stay there for good.
+    /// The recorder must be installed before.
+    pub fn show(&self) {
+        self.exported.get_or_init(|| Exported::new(&self.labels));
+    }
+
     pub(crate) fn record(&self, used: &Used, error: Option<&CallError>) {
-        let Exported { calls, seconds, queue, processor, memory, host_calls, host_bytes, .. } =
-            &self.exported;
-        calls.increment(1);
-        seconds.record(used.spent);
-        processor.record(used.processor);
-        memory.record(used.memory as f64);
+        if let Some(exported) = self.exported.get() {
+            exported.record(used);
+        }
         add(&self.calls, 1);
         add(&self.processor, u64::try_from(used.processor.as_nanos()).unwrap_or(u64::MAX));
-        self.memory.fetch_max(used.memory as u64, Ordering::Relaxed);
+        if used.memory as u64 > self.memory.load(Ordering::Relaxed) {
+            self.memory.fetch_max(used.memory as u64, Ordering::Relaxed);
+        }
         self.latency.record(used.spent);
-        self.queue.record(used.queued);
-        queue.record(used.queued);
+        // Most wait for nothing: how many they are follows from the others.
+        if !used.queued.is_zero() {
+            self.queue.record(used.queued);
+        }
         if used.warm {
             add(&self.warm, 1);
         }
         if used.host_calls > 0 {
             add(&self.host_calls, used.host_calls);
             add(&self.host_bytes, used.host_bytes);
-            host_calls.increment(used.host_calls);
-            host_bytes.increment(used.host_bytes);
         }
         if let Some(error) = error {
             self.count(error.case());
@@ -172,13 +203,17 @@ impl CallMeters {
 
     fn count(&self, case: ErrorCase) {
         add(&self.errors[case as usize], 1);
-        self.exported.errors[case as usize].increment(1);
+        if let Some(exported) = self.exported.get() {
+            exported.errors[case as usize].increment(1);
+        }
     }
 
     /// Tells that a call changed whether the plugin is called.
     pub(crate) fn tell(&self, phase: BreakerPhase) {
         if phase == BreakerPhase::Open {
-            self.exported.breaker_opened.increment(1);
+            if let Some(exported) = self.exported.get() {
+                exported.breaker_opened.increment(1);
+            }
             tracing::warn!("calls of a plugin failed again and again: it is left alone for a while");
         } else {
             tracing::info!("a plugin that was left alone works again");
@@ -215,8 +250,8 @@ impl CallMeters {
             peak_memory_bytes: read(&self.memory),
             host_calls: read(&self.host_calls),
             host_bytes: read(&self.host_bytes),
-            latency: self.latency.distribution(),
-            queue: self.queue.distribution(),
+            latency: self.latency.distribution(0),
+            queue: self.queue.distribution(calls),
         }
     }
 

@@ -174,9 +174,12 @@ impl Histogram {
         }
     }
 
-    pub(crate) fn distribution(&self) -> Distribution {
-        let counts: Vec<u64> = self.buckets.iter().map(|count| count.load(Ordering::Relaxed)).collect();
-        let count: u64 = counts.iter().sum();
+    /// What was recorded, and what lasted no time and was not, as far as that is missing to `times`.
+    pub(crate) fn distribution(&self, times: u64) -> Distribution {
+        let mut counts: Vec<u64> = self.buckets.iter().map(|count| count.load(Ordering::Relaxed)).collect();
+        let recorded: u64 = counts.iter().sum();
+        counts[0] += times.saturating_sub(recorded);
+        let count = recorded.max(times);
         let max = self.max.load(Ordering::Relaxed);
         let quantile = |per_mille: u64| {
             let wanted = (count * per_mille).div_ceil(1000);
@@ -238,13 +241,24 @@ mod tests {
         for microseconds in 1..=1000 {
             histogram.record(Duration::from_micros(microseconds));
         }
-        let shown = histogram.distribution();
+        let shown = histogram.distribution(0);
         assert_eq!((shown.count, shown.sum_microseconds, shown.max_microseconds), (1000, 500_500, 1000));
         for (quantile, exact) in
             [(shown.p50_microseconds, 500), (shown.p99_microseconds, 990), (shown.p999_microseconds, 999)]
         {
             assert!(quantile >= exact && quantile * 4 <= exact * 5, "{quantile} for {exact}");
         }
-        assert_eq!(Histogram::default().distribution(), Distribution::default());
+        assert_eq!(Histogram::default().distribution(0), Distribution::default());
+    }
+
+    #[test]
+    fn what_lasts_no_time_counts_without_being_recorded() {
+        let histogram = Histogram::default();
+        histogram.record(Duration::from_micros(100));
+        let shown = histogram.distribution(20);
+        assert_eq!((shown.count, shown.sum_microseconds), (20, 100));
+        assert_eq!((shown.p90_microseconds, shown.max_microseconds), (1, 100));
+        let waited_for_nothing = Histogram::default().distribution(3);
+        assert_eq!((waited_for_nothing.count, waited_for_nothing.p999_microseconds), (3, 0));
     }
 }

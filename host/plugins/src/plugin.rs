@@ -35,8 +35,15 @@ pub(crate) struct Loaded {
     callee: Callee<Call>,
     /// Whether it needs a world, as the runtimes of some languages do.
     worldly: bool,
-    /// The counters of each role it was asked for.
-    meters: Mutex<Vec<(PluginRole, Arc<CallMeters>)>>,
+    meters: Mutex<Meters>,
+}
+
+/// The counters of each role a plugin was asked for.
+#[derive(Default)]
+struct Meters {
+    roles: Vec<(PluginRole, Arc<CallMeters>)>,
+    /// Whether `/metrics` shows them.
+    shown: bool,
 }
 
 /// For whom a call takes place, and on what.
@@ -197,18 +204,29 @@ impl Loaded {
     /// The counters of its calls in `role`.
     pub(crate) fn meters(&self, role: PluginRole) -> Arc<CallMeters> {
         let mut all = self.meters.lock();
-        if let Some((_, meters)) = all.iter().find(|(of, _)| *of == role) {
+        if let Some((_, meters)) = all.roles.iter().find(|(of, _)| *of == role) {
             return Arc::clone(meters);
         }
         let meters = Arc::new(CallMeters::new(&self.name, &self.owner.label(), role.interface()));
-        all.push((role, Arc::clone(&meters)));
+        if all.shown {
+            meters.show();
+        }
+        all.roles.push((role, Arc::clone(&meters)));
         meters
+    }
+
+    /// Has `/metrics` show its calls from now on: it is installed. What is tried and refused leaves nothing there.
+    pub(crate) fn show(&self) {
+        let mut all = self.meters.lock();
+        all.shown = true;
+        all.roles.iter().for_each(|(_, meters)| meters.show());
     }
 
     /// How it does since it was loaded; its breaker as it is for `organisation`, if given.
     pub(crate) fn stats(&self, organisation: Option<OrganisationId>) -> PluginStats {
-        let roles = self.meters.lock();
-        let roles = roles.iter().map(|(role, meters)| RoleStats { role: *role, calls: meters.stats() });
+        let meters = self.meters.lock();
+        let roles =
+            meters.roles.iter().map(|(role, meters)| RoleStats { role: *role, calls: meters.stats() });
         PluginStats {
             name: self.name.clone(),
             version: self.version.clone(),
@@ -235,12 +253,12 @@ impl Loaded {
 
     /// Its last traps, oldest first.
     pub(crate) fn traps(&self) -> Vec<TrapRecord> {
-        let roles = self.meters.lock();
+        let meters = self.meters.lock();
         let of = |(role, meters): &(PluginRole, Arc<CallMeters>)| {
             let role = *role;
             meters.traps().into_iter().map(move |trap| record(role, trap))
         };
-        let mut traps: Vec<_> = roles.iter().flat_map(of).collect();
+        let mut traps: Vec<_> = meters.roles.iter().flat_map(of).collect();
         traps.sort_by_key(|trap| trap.time);
         traps
     }

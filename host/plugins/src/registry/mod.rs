@@ -315,6 +315,7 @@ impl Plugins {
         store.commit(batch).await?;
         let after = Arc::new(after);
         self.change_table(|table| table.put(Arc::clone(&after)));
+        after.loaded().for_each(|(_, served)| served.loaded.show());
         canary::show(&after);
         if let Some(before) = before {
             canary::show_gone(before, Some(&after));

@@ -105,6 +105,7 @@ impl Release {
         match load(&self.shared, &installed).await {
             Ok(served) => {
                 *self.installed.write() = Arc::new(described(installed, &served));
+                served.loaded.show();
                 let served = Arc::new(served);
                 *self.served.write() = Some(Arc::clone(&served));
                 Ok(served)

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::{OURS, answered, probe, with_versions};
 use crate::Owner;
-use crate::testing::House;
+use crate::testing::{House, named_app};
 
 /// Counters and gauges by name and labels: `name{plugin=probe,owner=host}`.
 #[derive(Default)]
@@ -60,8 +60,8 @@ async fn an_organisations_plugin_counts_apart_from_the_hosts_and_what_is_removed
     let own = Owner::Organisation(OURS);
     plugins.install(own, "key", probe(1), Vec::new(), false).await.unwrap();
     assert_eq!(answered(&*plugins.app(OURS, "probe").unwrap()).await, 1);
-    // `describe` is a call too, and the host's was asked for each version.
-    for (owner, calls) in [("host", 2), ("organisation-1", 2)] {
+    // What a version answered before it was installed is not shown.
+    for (owner, calls) in [("host", 0), ("organisation-1", 1)] {
         let name = format!("bellwether_plugin_calls_total{{plugin=probe,owner={owner},role=app}}");
         assert_eq!(seen.count(&name), Some(calls), "{owner}");
     }
@@ -72,5 +72,20 @@ async fn an_organisations_plugin_counts_apart_from_the_hosts_and_what_is_removed
     }
     for (owner, version) in [("host", "2.0.0"), ("organisation-1", "1.0.0")] {
         assert_eq!(seen.share(owner, version), Some(0.0), "{owner}");
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_that_is_refused_leaves_nothing_to_show() {
+    let seen = Seen::default();
+    let _seen = metrics::set_default_local_recorder(&seen);
+    let house = House::new().await;
+    let plugins = house.plugins().await;
+    let own = Owner::Organisation(OURS);
+    for name in ["one", "another"] {
+        let broken = named_app(name, "1.0.0", "", "(unreachable)", "(global.get $ok)");
+        assert!(plugins.install(own, "key", broken, Vec::new(), false).await.is_err());
+        let shown = seen.0.lock().keys().filter(|key| key.contains(&format!("plugin={name}"))).count();
+        assert_eq!(shown, 0, "{name}");
     }
 }
