@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use bellwether_engine::{CallError, CallLimits, CallMeters, exports};
 use bellwether_kernel::value::convert::to_json;
 use bellwether_kernel::{ErrorKind, FieldError, Period};
 use bellwether_playbooks::{
-    App, AppCall, AppDescription, AppError, AppReport, Output, Retry, Secrets, Value, misfit,
+    AppCall, AppDescription, AppError, AppReport, LogLine, Output, Retry, Secrets, Value, misfit,
 };
+use serde_json::Value as Json;
 
 use crate::PluginError;
 use crate::bindings::bellwether::host::types::NamedValueResult;
@@ -42,11 +42,25 @@ impl PluginApp {
         Ok(Self { loaded, exports, meters, description })
     }
 
+    pub(crate) fn description(&self) -> &AppDescription {
+        &self.description
+    }
+
+    /// Runs it. Gives its report, and whether what the call came to tells of this version, as [`PluginError::is_fault`] says.
+    pub(crate) async fn run(&self, call: AppCall) -> (AppReport, bool) {
+        // To wait for a service costs nobody anything, so how long is for the step to say, unless it was said of this
+        // plugin. How long it computes is not.
+        let wall = self.loaded.own_wall().map_or(call.time_limit, |own| own.min(call.time_limit));
+        let limits = CallLimits { wall, ..*self.loaded.limits() };
+        let (result, log, tells) = self.try_run(&call, &limits).await;
+        (AppReport { result, log }, tells)
+    }
+
     async fn try_run(
         &self,
         call: &AppCall,
         limits: &CallLimits,
-    ) -> (Result<Vec<(String, Value)>, AppError>, Vec<bellwether_playbooks::LogLine>) {
+    ) -> (Result<Vec<(String, Value)>, AppError>, Vec<LogLine>, bool) {
         let backings: Vec<_> = call.inputs.iter().map(|(_, value)| Backing::new(value)).collect();
         let inputs: Vec<_> = call
             .inputs
@@ -55,11 +69,16 @@ impl PluginApp {
             .map(|((name, value), backing)| lower(name, value, backing))
             .collect();
         let about = wit::Call { idempotency_key: &call.idempotency_key, attempt: call.attempt };
+        let secrets = self.secrets(call);
+        let masked = |mut text: String| {
+            secrets.mask_in(&mut text);
+            text
+        };
         let caller = Caller {
             principal: Some(Arc::clone(&call.principal)),
             effects: call.effects.clone(),
-            work: call.idempotency_key.clone(),
-            secrets: self.secrets(call),
+            work: &call.idempotency_key,
+            secrets: secrets.clone(),
             ..Caller::default()
         };
         let (result, log) = self
@@ -69,16 +88,18 @@ impl PluginApp {
                 found.call_run(store, about, &inputs).await
             })
             .await;
+        let tells = !matches!(&result, Err(error) if !error.is_fault());
         let result = match result {
             Ok(Ok(outputs)) => {
                 let bytes = outputs.iter().map(size).sum();
                 let outputs = self.loaded.check_output(RUN, bytes).and_then(|()| {
-                    self.outputs(outputs).map_err(|problem| self.loaded.bad_answer(RUN, problem))
+                    self.outputs(outputs).map_err(|problem| self.loaded.bad_answer(RUN, masked(problem)))
                 });
                 outputs.map_err(|error| AppError { message: error.to_string(), retry: Retry::No })
             }
             Ok(Err(error)) => Err(AppError {
-                message: one_line(error.message),
+                // A secret of several lines would not be found in one.
+                message: one_line(masked(error.message)),
                 retry: match error.retry {
                     wit::Retry::No => Retry::No,
                     wit::Retry::Yes => Retry::Yes,
@@ -95,18 +116,22 @@ impl PluginApp {
                 } else {
                     error.to_string()
                 };
-                Err(AppError { message, retry: retry(&error) })
+                Err(AppError { message: masked(message), retry: retry(&error) })
             }
         };
-        (result, log)
+        (result, log, tells)
     }
 
-    /// What a call gives to inputs that are secret.
+    /// What a call gives to inputs that are secret, whole and line by line: a log is written in lines.
     fn secrets(&self, call: &AppCall) -> Secrets {
         let mut secrets = Secrets::default();
         for input in self.description.inputs.iter().filter(|input| input.secret) {
             let given = call.inputs.iter().find(|(name, _)| *name == input.name);
-            given.into_iter().for_each(|(_, value)| secrets.learn(&to_json(value)));
+            if let Some((_, value)) = given {
+                let value = to_json(value);
+                secrets.learn(&value);
+                learn_lines(&mut secrets, &value);
+            }
         }
         secrets
     }
@@ -114,7 +139,7 @@ impl PluginApp {
     /// The outputs in the declared order, those not given absent.
     fn outputs(&self, given: Vec<NamedValueResult>) -> Result<Vec<(String, Value)>, String> {
         let declared = &self.description.outputs;
-        let mut outputs: Vec<Option<Value>> = vec![None; declared.len()];
+        let mut outputs: Vec<Option<(String, Value)>> = vec![None; declared.len()];
         for value in given {
             let (name, value) = lift(value)?;
             let place = declared.iter().position(|output| output.name == name);
@@ -131,35 +156,25 @@ impl PluginApp {
                     "its output {name:?} is not of the type it declared, {value_type:?}{field}"
                 ));
             }
-            if outputs[place].replace(value).is_some() {
+            if outputs[place].is_some() {
                 return Err(format!("it gave the output {name:?} twice"));
             }
+            outputs[place] = Some((name, value));
         }
         let named = declared.iter().zip(outputs);
-        Ok(named.map(|(output, value)| (output.name.clone(), value.unwrap_or(Value::None))).collect())
+        Ok(named.map(|(output, given)| given.unwrap_or_else(|| (output.name.clone(), Value::None))).collect())
     }
 }
 
-#[async_trait]
-impl App for PluginApp {
-    fn version(&self) -> &str {
-        &self.loaded.version
-    }
-
-    fn description(&self) -> &AppDescription {
-        &self.description
-    }
-
-    async fn run(&self, call: AppCall) -> AppReport {
-        // To wait for a service costs nobody anything, so how long is for the step to say, unless it was said of this
-        // plugin. How long it computes is not.
-        let wall = self.loaded.own_wall().map_or(call.time_limit, |own| own.min(call.time_limit));
-        let limits = CallLimits { wall, ..*self.loaded.limits() };
-        let (mut result, log) = self.try_run(&call, &limits).await;
-        if let Err(error) = &mut result {
-            self.secrets(&call).mask_in(&mut error.message);
+/// Learns each line of the texts in `value` that have several.
+fn learn_lines(secrets: &mut Secrets, value: &Json) {
+    match value {
+        Json::String(text) if text.trim().contains('\n') => {
+            text.lines().for_each(|line| secrets.learn(&line.trim().into()));
         }
-        AppReport { result, log }
+        Json::Array(items) => items.iter().for_each(|item| learn_lines(secrets, item)),
+        Json::Object(fields) => fields.values().for_each(|field| learn_lines(secrets, field)),
+        _ => {}
     }
 }
 
@@ -191,4 +206,21 @@ fn description(given: wit::Description) -> Result<AppDescription, FieldError> {
         });
     }
     Ok(AppDescription { summary: given.summary, inputs, outputs })
+}
+
+#[cfg(test)]
+mod tests {
+    use bellwether_kernel::value::MASK;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_a_secret_of_several_lines_each_is_masked_by_itself() {
+        let mut secrets = Secrets::default();
+        learn_lines(&mut secrets, &json!({"keys": ["-- begin --\n  MIIEvQ\nab\n", "one line\n"]}));
+        let mut said = "it is MIIEvQ, ab and one line".to_owned();
+        secrets.mask_in(&mut said);
+        assert_eq!(said, format!("it is {MASK}, ab and one line"));
+    }
 }

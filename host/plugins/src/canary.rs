@@ -2,7 +2,7 @@
 //! that is bad enough to end it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bellwether_kernel::{Clock, OrganisationId, Timestamp};
 use parking_lot::Mutex;
@@ -101,6 +101,8 @@ pub(crate) struct Verdict {
     pub(crate) owner: Owner,
     pub(crate) name: String,
     pub(crate) version: String,
+    /// Which of its trials: the same version may be tried again.
+    pub(crate) trial: u64,
     pub(crate) canary: Tally,
     pub(crate) current: Tally,
 }
@@ -116,6 +118,8 @@ impl Verdict {
 
 /// A canary at work.
 pub(crate) struct Trial {
+    /// A number no other has in this process; the same when its share changes.
+    pub(crate) id: u64,
     owner: Owner,
     name: String,
     pub(crate) version: String,
@@ -144,8 +148,10 @@ impl Trial {
         verdicts: UnboundedSender<Verdict>,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        static IDS: AtomicU64 = AtomicU64::new(0);
+        let id = IDS.fetch_add(1, Ordering::Relaxed);
         let (name, version) = (name.to_owned(), version.to_owned());
-        Self { owner, name, version, share, counts: Arc::default(), verdicts, clock }
+        Self { id, owner, name, version, share, counts: Arc::default(), verdicts, clock }
     }
 
     /// The same canary with another share.
@@ -153,7 +159,7 @@ impl Trial {
         let (name, version) = (self.name.clone(), self.version.clone());
         let (counts, verdicts, clock) =
             (Arc::clone(&self.counts), self.verdicts.clone(), Arc::clone(&self.clock));
-        Self { owner: self.owner, name, version, share, counts, verdicts, clock }
+        Self { id: self.id, owner: self.owner, name, version, share, counts, verdicts, clock }
     }
 
     /// Which version a caller gets: the same for the same organisation and `caller`, whatever the time or the host.
@@ -201,7 +207,7 @@ impl Trial {
         if is_worse(canary, current) && !self.counts.failed.swap(true, Ordering::Relaxed) {
             let (owner, name, version) = (self.owner, self.name.clone(), self.version.clone());
             // Nobody listens only while the host goes down.
-            let _ = self.verdicts.send(Verdict { owner, name, version, canary, current });
+            let _ = self.verdicts.send(Verdict { owner, name, version, trial: self.id, canary, current });
         }
     }
 

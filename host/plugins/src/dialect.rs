@@ -36,6 +36,8 @@ pub struct Dialect {
     routes: Vec<Route>,
     /// What organisations can set.
     settings: Vec<Input>,
+    /// How it is set for who has set nothing.
+    defaults: Result<Arc<Settings>, FieldError>,
     /// Headers a credential may be in, on any route: the plugin sees none of them, on no route.
     credential_headers: Vec<HeaderName>,
     /// Query parameters a credential may be in.
@@ -131,6 +133,7 @@ impl Dialect {
         let routes = routes(described.routes).map_err(wrong)?;
         bounded("summary", &described.summary).map_err(wrong)?;
         let settings = settings(described.settings).map_err(wrong)?;
+        let defaults = Settings::read(&settings, &serde_json::Map::new()).map(Arc::new);
         let (credential_headers, credential_queries) = credentials(&routes);
         let summary = described.summary;
         Ok(Self {
@@ -140,6 +143,7 @@ impl Dialect {
             summary,
             routes,
             settings,
+            defaults,
             credential_headers,
             credential_queries,
         })
@@ -176,17 +180,24 @@ impl Dialect {
     }
 
     /// What an organisation has set, or the defaults.
-    fn settings_of(&self, organisation: Option<OrganisationId>) -> Result<Settings, PluginError> {
-        if self.settings.is_empty() {
-            return Ok(Settings::default());
-        }
+    fn settings_of(&self, organisation: Option<OrganisationId>) -> Result<Arc<Settings>, PluginError> {
         let kept = &self.loaded.scope.shared.settings;
+        let organisation = organisation.filter(|_| !self.settings.is_empty());
         let given = organisation.and_then(|organisation| kept.get(organisation, self.name()));
-        Settings::read(&self.settings, &given.unwrap_or_default()).map_err(|error| PluginError::Settings {
+        let settings = match given {
+            Some(given) => Settings::read(&self.settings, &given).map(Arc::new),
+            None => self.defaults.clone(),
+        };
+        settings.map_err(|error| PluginError::Settings {
             name: self.name().to_owned(),
             version: self.version().to_owned(),
             source: Box::new(error),
         })
+    }
+
+    /// Whether it takes what an organisation has set.
+    pub(crate) fn takes_what_was_set(&self, organisation: Option<OrganisationId>) -> bool {
+        self.settings_of(organisation).is_ok()
     }
 
     /// Asks the plugin whether settings make sense.

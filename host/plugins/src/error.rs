@@ -153,6 +153,9 @@ pub enum PluginError {
     /// It could not be read who keeps to which version.
     #[error("who keeps to its versions could not be read: {0}")]
     Pins(Box<PlaybookError>),
+    /// It is switched off.
+    #[error("the plugin {0} is switched off")]
+    SwitchedOff(String),
     /// No plugin of that name is installed.
     #[error("there is no plugin {0:?}")]
     Unknown(String),
@@ -234,6 +237,14 @@ impl PluginError {
         }
     }
 
+    /// Whether a call that came to nothing so tells anything of the version it was to go to. One that is not called any more,
+    /// or whose caller had as much at work as it may, would not have run in any other either. One that is left alone after
+    /// failures has them to blame: few calls would ever reach one that always fails.
+    pub(crate) fn is_fault(&self) -> bool {
+        !matches!(self, Self::SwitchedOff(_) | Self::Unknown(_) | Self::UnknownVersion { .. })
+            && self.kind() != ErrorKind::RateLimited
+    }
+
     /// What a caller can do about it.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
@@ -254,7 +265,8 @@ impl PluginError {
             | Self::Set { .. }
             | Self::CanaryOn { .. }
             | Self::NoCanary(_)
-            | Self::NothingBefore(_) => ErrorKind::Conflict,
+            | Self::NothingBefore(_)
+            | Self::SwitchedOff(_) => ErrorKind::Conflict,
             Self::Unknown(_) | Self::UnknownVersion { .. } => ErrorKind::NotFound,
             Self::Pins(error) => error.kind(),
             Self::Call { source, .. } => source.kind(),
@@ -279,4 +291,34 @@ fn flags(privileges: &[Privilege]) -> String {
 fn names(privileges: &[Privilege]) -> String {
     let names: Vec<_> = privileges.iter().map(|privilege| privilege.interface()).collect();
     names.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bellwether_engine::BreakerReason;
+
+    use super::*;
+
+    #[test]
+    fn a_call_that_would_not_have_run_in_any_version_is_no_version_s_fault() {
+        let call = |source| PluginError::Call {
+            name: "probe".to_owned(),
+            version: "1.0.0".to_owned(),
+            call: "app.run",
+            source,
+        };
+        let busy = |over_share| CallError::Busy { waited: Duration::ZERO, slots: 8, over_share };
+        let why = BreakerReason::Share;
+        for (error, is_fault) in [
+            (call(busy(true)), false),
+            (PluginError::SwitchedOff("probe".to_owned()), false),
+            (PluginError::Unknown("probe".to_owned()), false),
+            (call(CallError::CoolingDown { why, retry_after: Duration::ZERO }), true),
+            (call(CallError::Deadline { wall: Duration::ZERO }), true),
+        ] {
+            assert_eq!(error.is_fault(), is_fault, "{error}");
+        }
+    }
 }

@@ -48,7 +48,7 @@ struct Meters {
 
 /// For whom a call takes place, and on what.
 #[derive(Default)]
-pub(crate) struct Caller {
+pub(crate) struct Caller<'a> {
     /// Without one nothing that belongs to an organisation can be reached.
     pub(crate) principal: Option<Arc<Principal>>,
     /// Where its effects are recorded.
@@ -56,14 +56,14 @@ pub(crate) struct Caller {
     /// What it is given that is masked in what it says.
     pub(crate) secrets: Secrets,
     /// The name of the work, the same for every attempt at it.
-    pub(crate) work: String,
+    pub(crate) work: &'a str,
     /// A pure call takes place at this time, that of what it is given, and has nothing of the host's.
     pub(crate) pure: Option<Timestamp>,
     /// Whose turn a call without a principal takes; nobody's if there is none.
     pub(crate) organisation: Option<OrganisationId>,
 }
 
-impl Caller {
+impl Caller<'_> {
     /// Nobody: the call is pure, takes place at `time` and is `organisation`'s turn.
     pub(crate) fn pure(time: Timestamp, organisation: OrganisationId) -> Self {
         Self { pure: Some(time), organisation: Some(organisation), ..Self::default() }
@@ -269,7 +269,7 @@ impl Loaded {
         export: Export,
         limits: &CallLimits,
         meters: &CallMeters,
-        caller: Caller,
+        caller: Caller<'_>,
         work: impl AsyncFnOnce(&mut Store<Call>, &Instance) -> wasmtime::Result<R>,
     ) -> (Result<R, PluginError>, Vec<LogLine>) {
         let (result, lines, _) = self.attempt(export, limits, meters, caller, false, work).await;
@@ -304,7 +304,7 @@ impl Loaded {
         export: Export,
         limits: &CallLimits,
         meters: &CallMeters,
-        caller: Caller,
+        caller: Caller<'_>,
         posts: bool,
         work: impl AsyncFnOnce(&mut Store<Call>, &Instance) -> wasmtime::Result<R>,
     ) -> (Result<R, PluginError>, Vec<LogLine>, Posted) {
@@ -320,7 +320,11 @@ impl Loaded {
         let principal = caller.principal.as_ref().map(|principal| principal.organisation);
         let organisation = principal.or(caller.organisation);
         let mut call = Call::new(Arc::clone(&self.scope), caller.principal, caller.effects);
-        call.world = world.map(|moment| Box::new(World::new(&self.scope, moment, Arc::clone(&call.egress))));
+        if let Some(moment) = world {
+            let world = World::new(&self.scope, moment, call.spent());
+            world.printed.hide(caller.secrets.clone());
+            call.world = Some(Box::new(world));
+        }
         let engine = &self.scope.shared.services.engine;
         let tenant = organisation.map_or(0, |organisation| organisation.0);
         call.secrets = caller.secrets;
@@ -341,7 +345,6 @@ impl Loaded {
                 if let Some(said) = data.world.as_ref().and_then(|world| world.printed.last_error()) {
                     message.push_str("; the last it printed was: ");
                     message.push_str(&said[..said.floor_char_boundary(bounds::LAST_WORDS)]);
-                    data.secrets.mask_in(message);
                 }
             }
             let error = PluginError::Call {
@@ -364,9 +367,7 @@ impl Loaded {
             }
             error
         });
-        let secrets = data.secrets.clone();
-        let mut lines = data.into_log().into_lines();
-        lines.iter_mut().for_each(|line| secrets.mask_in(&mut line.message));
+        let lines = data.into_log().into_lines();
         self.scope.seen.logged(organisation, export.name, &lines);
         (result, lines, posted)
     }
@@ -381,9 +382,9 @@ impl Loaded {
     }
 
     /// When a call takes place, and where its chance starts.
-    fn moment(&self, export: Export, caller: &Caller) -> Moment {
+    fn moment(&self, export: Export, caller: &Caller<'_>) -> Moment {
         let mut seed = Sha256::new();
-        for part in [self.name.as_str(), &self.version, export.name, &caller.work] {
+        for part in [self.name.as_str(), &self.version, export.name, caller.work] {
             seed.update((part.len() as u64).to_be_bytes());
             seed.update(part);
         }

@@ -20,7 +20,7 @@ impl Host for Call {
             timeout: request.timeout.map(Duration::from_millis),
         };
         self.act().await.map_err(HttpError::Other)?;
-        let (scope, spent) = (Arc::clone(&self.scope), Arc::clone(&self.egress));
+        let (scope, spent) = (Arc::clone(&self.scope), self.spent());
         let answer = scope.shared.egress.send(&scope.outlet, &spent, outgoing).await;
         scope.seen.requested(sent, answer.as_ref().ok().map(|answer| answer.body.len()));
         let answer = answer.map_err(|error| match error {

@@ -48,7 +48,6 @@ use bellwether_records::{RecordKind, Records};
 use bellwether_series::Series;
 use bellwether_store::{Batch, Objects, SharedStore};
 
-use crate::LimitOverrides;
 use crate::bindings::bellwether::host as contract;
 use crate::egress::{Egress, Outlet, Spent};
 use crate::grant::{Grant, Privilege};
@@ -58,6 +57,7 @@ use crate::registry::Bundled;
 use crate::seen::Seen;
 use crate::settings::KeptSettings;
 use crate::wasi::World;
+use crate::{LimitOverrides, Plugins};
 use effects::Effects;
 use posting::Posting;
 
@@ -140,13 +140,15 @@ pub(crate) struct Shared {
     pub(crate) settings: KeptSettings,
     /// The monitors and incidents, once there are some: they are opened after the plugins they call.
     pub(crate) alerts: OnceLock<Weak<Alerts>>,
+    /// The plugins themselves, once they are open.
+    pub(crate) plugins: OnceLock<Weak<Plugins>>,
 }
 
 impl Shared {
     /// With nothing set, and without alerts yet.
     pub(crate) fn new(services: Services, limits: Limits) -> Self {
-        let settings = KeptSettings::default();
-        Self { services, limits, egress: Egress::default(), settings, alerts: OnceLock::new() }
+        let (settings, egress) = (KeptSettings::default(), Egress::default());
+        Self { services, limits, egress, settings, alerts: OnceLock::new(), plugins: OnceLock::new() }
     }
 }
 
@@ -230,8 +232,8 @@ pub(crate) struct Call {
     log: LogBook,
     effects: Option<Effects>,
     posting: Posting,
-    /// Shared with the world's own way out.
-    pub(crate) egress: Arc<Spent>,
+    /// Shared with the world's own way out; most calls send nothing.
+    spent: Option<Arc<Spent>>,
     /// Bytes the plugin handed over until now.
     handed_over: u64,
     /// What its language's runtime finds, if it has one that looks.
@@ -259,17 +261,23 @@ impl Call {
         effects: Option<EffectScope>,
     ) -> Self {
         let log = LogBook::new(&scope.limits);
-        let egress = Arc::new(Spent::of(principal.as_ref().map(|principal| principal.organisation)));
-        let (posting, handed_over, world, secrets) = Default::default();
+        let (posting, spent, handed_over, world, secrets) = Default::default();
         let effects = effects.map(Effects::new);
-        Self { scope, principal, log, effects, posting, egress, handed_over, world, secrets }
+        Self { scope, principal, log, effects, posting, spent, handed_over, world, secrets }
     }
 
-    /// Writes a line behind what was printed so far.
-    fn log(&mut self, level: LogLevel, message: String) {
+    /// What it has used of what it may send and get.
+    pub(crate) fn spent(&mut self) -> Arc<Spent> {
+        let organisation = self.principal.as_ref().map(|principal| principal.organisation);
+        Arc::clone(self.spent.get_or_insert_with(|| Arc::new(Spent::of(organisation))))
+    }
+
+    /// Writes a line behind what was printed so far. It is masked before it is cut, which could divide a secret.
+    fn log(&mut self, level: LogLevel, mut message: String) {
         if self.log.is_full() {
             return;
         }
+        self.secrets.mask_in(&mut message);
         if let Some(world) = &self.world {
             self.log.extend(world.printed.take());
         }

@@ -274,6 +274,17 @@ async fn no_number_of_concurrent_writers_passes_the_quota_or_loses_an_update() {
 }
 
 #[tokio::test]
+async fn a_secret_that_the_end_of_a_logged_line_would_divide_is_masked_whole() {
+    use super::contract::log::{Host as _, Level};
+    let (_house, shared) = shared().await;
+    let mut call = call(&shared, "p", &["log"], None);
+    call.secrets.learn(&"hunter2-hunter2".into());
+    call.write(Level::Info, format!("{}hunter2-hunter2", "x".repeat(limits::LOG_LINE - 7)));
+    let lines = call.into_log().into_lines();
+    assert!(!lines[0].message.contains("hunter2"), "{lines:?}");
+}
+
+#[tokio::test]
 async fn time_and_chance_are_the_hosts() {
     let (_house, shared) = shared().await;
     let mut call = call(&shared, "p", &["clock", "random"], None);

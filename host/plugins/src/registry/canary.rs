@@ -130,23 +130,20 @@ impl Plugins {
         entry.map_or((None, None), |entry| (entry.canary_status(), entry.row.ended.clone()))
     }
 
-    /// Ends the canary; where `version` is given, only one of that version.
-    async fn end_canary(
+    /// Ends the canary; where `trial` is given, only that one.
+    pub(super) async fn end_canary(
         &self,
         owner: Owner,
         actor: &str,
         name: &str,
-        version: Option<&str>,
+        trial: Option<u64>,
         how: CanaryOutcome,
         reason: Option<String>,
     ) -> Result<Arc<Installed>, PluginError> {
         let _change = self.changes.lock().await;
         let before = self.known(owner, name)?;
-        let canary = before
-            .row
-            .canary
-            .as_ref()
-            .filter(|canary| version.is_none_or(|version| canary.version == version));
+        let is_meant = trial.is_none_or(|id| before.trial.as_ref().is_some_and(|trial| trial.id == id));
+        let canary = before.row.canary.as_ref().filter(|_| is_meant);
         let canary = canary.ok_or_else(|| PluginError::NoCanary(name.to_owned()))?.clone();
         let at = self.shared.services.clock.now();
         let mut details = vec![("version", canary.version.clone()), ("current", before.row.current.clone())];
@@ -225,19 +222,22 @@ impl DialectVersions {
     /// one best, as long as the share does not change.
     #[must_use]
     pub fn pick(&self, organisation: Option<OrganisationId>, caller: &[u8]) -> PickedDialect {
+        let current = Arc::clone(&self.current);
         let Some((trial, canary)) = &self.canary else {
-            return PickedDialect { dialect: Arc::clone(&self.current), watched: None };
+            return PickedDialect { dialect: Arc::clone(&current), current, watched: None };
         };
         let side = trial.side(organisation, caller);
-        let dialect = if side == Side::Canary { canary } else { &self.current };
+        let dialect = Arc::clone(if side == Side::Canary { canary } else { &current });
         let watched = Some(Watched::new(Arc::clone(trial), side));
-        PickedDialect { dialect: Arc::clone(dialect), watched }
+        PickedDialect { dialect, current, watched }
     }
 }
 
 /// The version of a dialect that answers a caller.
 pub struct PickedDialect {
     dialect: Arc<Dialect>,
+    /// The current version.
+    current: Arc<Dialect>,
     watched: Option<Watched>,
 }
 
@@ -251,14 +251,18 @@ impl PickedDialect {
         caller: Option<Result<Arc<Principal>, AuthFailure>>,
         request: DialectRequest<'_>,
     ) -> Result<DialectResponse, PluginError> {
+        let Some(watched) = &self.watched else { return self.dialect.handle(caller, request).await };
+        let organisation = caller.as_ref().and_then(|caller| Some(caller.as_ref().ok()?.organisation));
         let answer = self.dialect.handle(caller, request).await;
-        if let Some(watched) = &self.watched {
-            let failed = match &answer {
-                Ok(answer) => answer.status.is_server_error(),
-                Err(_) => true,
-            };
-            watched.count(failed);
-        }
+        let failed = match &answer {
+            Ok(answer) => Some(answer.status.is_server_error()),
+            // What no version takes, nobody failed to take.
+            Err(PluginError::Settings { .. }) => {
+                self.current.takes_what_was_set(organisation).then_some(true)
+            }
+            Err(error) => error.is_fault().then_some(true),
+        };
+        failed.into_iter().for_each(|failed| watched.count(failed));
         answer
     }
 }
@@ -281,14 +285,14 @@ pub(super) fn check_share(share: u8) -> Result<(), FieldError> {
 /// Ends canaries that failed, as long as there is a host.
 pub(super) async fn take_back(plugins: Weak<Plugins>, mut failed: UnboundedReceiver<Verdict>) {
     while let Some(verdict) = failed.recv().await {
-        let Verdict { owner, name, version, .. } = &verdict;
+        let Verdict { owner, name, version, trial, .. } = &verdict;
         let reason = verdict.reason();
         tracing::error!(plugin = name, version, reason, "a canary failed and is rolled back");
         let (mut wait, longest) = AGAIN;
         loop {
             let Some(plugins) = plugins.upgrade() else { return };
             let (how, reason) = (CanaryOutcome::RolledBack, Some(reason.clone()));
-            match plugins.end_canary(*owner, HOST, name, Some(version), how, reason).await {
+            match plugins.end_canary(*owner, HOST, name, Some(*trial), how, reason).await {
                 // Somebody was quicker.
                 Ok(_) | Err(PluginError::NoCanary(_) | PluginError::Unknown(_)) => break,
                 Err(error) => {

@@ -131,6 +131,8 @@ impl Plugins {
             uncleared: Mutex::default(),
             components,
         });
+        // It is this one's alone.
+        let _ = plugins.shared.plugins.set(Arc::downgrade(&plugins));
         tokio::spawn(canary::take_back(Arc::downgrade(&plugins), failed));
         Ok(plugins)
     }

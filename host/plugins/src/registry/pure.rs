@@ -7,7 +7,7 @@ use bellwether_alerts::{
     Answer, Detection, Detector, DetectorDescription, Forecast, Forecaster, ForecasterDescription, Formatter,
     FormatterDescription, Notification, Past, Points, RoleError, Settings, Step,
 };
-use bellwether_kernel::OrganisationId;
+use bellwether_kernel::{ErrorKind, OrganisationId};
 
 use super::Release;
 use crate::PluginError;
@@ -38,15 +38,24 @@ impl ReleasedRole {
 
     async fn role<R>(&self, role: impl Fn(&Served) -> &Option<Arc<R>>) -> Result<Arc<R>, RoleError> {
         let Installed { name, version, .. } = &*self.installed;
-        let served = self.release.served().await.map_err(|error| RoleError::Failed {
+        let served = self.release.as_it_is()?.served().await.map_err(|error| RoleError::Failed {
             message: format!("plugin {name} {version} does not load: {error}"),
             kind: error.kind(),
         })?;
         Ok(role(&served).clone().ok_or_else(|| PluginError::Unknown(name.clone()))?)
     }
 
-    fn count(&self, failed: bool) {
-        if let Some(watched) = &self.watched {
+    /// Counts a call, unless it tells nothing of this version, as [`PluginError::is_fault`] says.
+    fn count<A>(&self, answer: &Result<A, RoleError>, failed: bool) {
+        let Some(watched) = &self.watched else { return };
+        let never_ran = matches!(
+            answer,
+            Err(RoleError::Failed {
+                kind: ErrorKind::RateLimited | ErrorKind::NotFound | ErrorKind::Conflict,
+                ..
+            })
+        );
+        if !never_ran {
             watched.count(failed);
         }
     }
@@ -74,7 +83,7 @@ impl Detector for ReleasedRole {
         };
         let detection = detection.await;
         // The state of another version is not known to any.
-        self.count(!matches!(detection, Ok(_) | Err(RoleError::UnknownState(_))));
+        self.count(&detection, !matches!(detection, Ok(_) | Err(RoleError::UnknownState(_))));
         detection
     }
 }
@@ -97,7 +106,7 @@ impl Forecaster for ReleasedRole {
         let forecast = forecast.await;
         // What it is set to and given is each caller's own, and wrong for every version.
         let is_wrong = matches!(forecast, Err(RoleError::Invalid(_) | RoleError::TooShort { .. }));
-        self.count(forecast.is_err() && !is_wrong);
+        self.count(&forecast, forecast.is_err() && !is_wrong);
         forecast
     }
 }
@@ -124,7 +133,7 @@ impl Formatter for ReleasedRole {
             formatter.next(self.organisation, notification, settings, memory, last).await
         };
         let step = step.await;
-        self.count(matches!(step, Err(_) | Ok(Step::Fail { .. } | Step::Gone { .. })));
+        self.count(&step, matches!(step, Err(_) | Ok(Step::Fail { .. } | Step::Gone { .. })));
         step
     }
 }

@@ -1,7 +1,7 @@
 //! One kept version of a plugin: loaded while it is the current one, and else when somebody calls it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
 use bellwether_playbooks::{App, AppCall, AppDescription, AppError, AppReport};
@@ -80,13 +80,30 @@ impl Release {
 
     /// The roles it serves, if it is loaded.
     pub(crate) fn held(&self) -> Option<Arc<Served>> {
-        self.rests.store(0, Ordering::Relaxed);
+        // Mostly it is 0, and a store would take the line from the other cores.
+        if self.rests.load(Ordering::Relaxed) > 0 {
+            self.rests.store(0, Ordering::Relaxed);
+        }
         self.served.read().clone()
     }
 
     /// As [`Self::held`], without that being a call.
     pub(super) fn peek(&self) -> Option<Arc<Served>> {
         self.served.read().clone()
+    }
+
+    /// This version as it is installed now, for who found it some time ago: what was granted may be other, and it may be
+    /// called no more.
+    pub(super) fn as_it_is(self: &Arc<Self>) -> Result<Arc<Self>, PluginError> {
+        // Whoever is left while the host goes down goes on.
+        let Some(plugins) = self.shared.plugins.get().and_then(Weak::upgrade) else {
+            return Ok(Arc::clone(self));
+        };
+        let installed = self.installed();
+        let Installed { owner, name, version, .. } = &*installed;
+        let entry = plugins.known(*owner, name)?;
+        let release = entry.release(version)?;
+        if entry.row.enabled { Ok(Arc::clone(release)) } else { Err(PluginError::SwitchedOff(name.clone())) }
     }
 
     /// The roles it serves; it is loaded if it was not, from the compile cache if it is there.
@@ -167,7 +184,7 @@ async fn load(shared: &Arc<Shared>, installed: &Installed) -> Result<Served, Plu
     let memory = shared.limits.with(&limits.of(*owner, &shared.limits)).call.memory;
     let component = match engine.cached(*digest.as_bytes(), memory).await {
         Some(component) => component,
-        None => engine.compile(read_component(shared, *digest).await?, memory).await?,
+        None => engine.compile_for(owner.number(), read_component(shared, *digest).await?, memory).await?,
     };
     let load = Load { owner: *owner, name, version, grants, limits: *limits, instances: *instances };
     Loaded::link(shared, &component, load)?.serve(roles).await
@@ -199,18 +216,19 @@ impl App for ReleasedApp {
     }
 
     async fn run(&self, call: AppCall) -> AppReport {
-        let failed = |error: &PluginError| AppReport {
-            result: Err(AppError { message: error.to_string(), retry: retry(error) }),
-            log: Vec::new(),
+        let served = async {
+            let served = self.release.as_it_is()?.served().await?;
+            let app = served.app.clone();
+            app.ok_or_else(|| PluginError::Unknown(self.installed.name.clone()))
         };
-        let report = match self.release.served().await {
-            Ok(served) => match &served.app {
-                Some(app) => app.run(call).await,
-                None => failed(&PluginError::Unknown(self.installed.name.clone())),
-            },
-            Err(error) => failed(&error),
+        let (report, tells) = match served.await {
+            Ok(app) => app.run(call).await,
+            Err(error) => {
+                let result = Err(AppError { message: error.to_string(), retry: retry(&error) });
+                (AppReport { result, log: Vec::new() }, error.is_fault())
+            }
         };
-        if let Some(watched) = &self.watched {
+        if let Some(watched) = self.watched.as_ref().filter(|_| tells) {
             watched.count(report.result.is_err());
         }
         report

@@ -8,7 +8,7 @@ use bellwether_engine::wasmtime_wasi::async_trait;
 use bellwether_engine::wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use bellwether_engine::wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 use bellwether_kernel::Clock;
-use bellwether_playbooks::{LogLevel, LogLine};
+use bellwether_playbooks::{LogLevel, LogLine, Secrets};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
@@ -19,6 +19,10 @@ use crate::log::LogBook;
 /// Bytes taken of one write.
 const WRITE: usize = 64 << 10;
 
+/// Bytes kept of a begun line: twice what the log takes of it, so that a secret in it which the cut divides is seen whole, and
+/// masked.
+const LINE: usize = 2 * limits::LOG_LINE;
+
 /// What a call has printed and nobody has taken yet.
 #[derive(Clone)]
 pub(crate) struct Printed(Arc<Mutex<Pages>>);
@@ -28,6 +32,8 @@ struct Pages {
     book: LogBook,
     /// The begun line of standard output, and that of standard error.
     begun: [Vec<u8>; 2],
+    /// What is masked in each line.
+    secrets: Secrets,
     /// The last line of standard error before a runtime panics: where the language says why it gives up.
     last_error: Option<String>,
     /// Whether it panics: what it prints then tells of the runtime, not of the plugin.
@@ -43,8 +49,13 @@ pub(super) struct Stream {
 
 impl Printed {
     pub(super) fn new(clock: Arc<dyn Clock>, limits: &Limits) -> Self {
-        let (book, begun) = (LogBook::new(limits), Default::default());
-        Self(Arc::new(Mutex::new(Pages { clock, book, begun, last_error: None, panics: false })))
+        let (book, begun, secrets) = (LogBook::new(limits), Default::default(), Secrets::default());
+        Self(Arc::new(Mutex::new(Pages { clock, book, begun, secrets, last_error: None, panics: false })))
+    }
+
+    /// From now on these are masked in what is printed.
+    pub(crate) fn hide(&self, secrets: Secrets) {
+        self.0.lock().secrets = secrets;
     }
 
     pub(super) fn output(&self) -> Stream {
@@ -56,8 +67,9 @@ impl Printed {
     }
 
     /// Says something in the world's own name.
-    pub(super) fn say(&self, message: String) {
-        let Pages { clock, book, .. } = &mut *self.0.lock();
+    pub(super) fn say(&self, mut message: String) {
+        let Pages { clock, book, secrets, .. } = &mut *self.0.lock();
+        secrets.mask_in(&mut message);
         book.write(clock.now(), LogLevel::Warn, message);
     }
 
@@ -98,10 +110,10 @@ impl Pages {
         self.go_on(level, rest);
     }
 
-    /// Adds to the begun line. What is beyond a line's limit is not kept; one byte more than that tells the log.
+    /// Adds to the begun line. What is beyond [`LINE`] is not kept.
     fn go_on(&mut self, level: LogLevel, bytes: &[u8]) {
         let begun = self.begun(level);
-        let room = (limits::LOG_LINE + 1).saturating_sub(begun.len());
+        let room = LINE.saturating_sub(begun.len());
         begun.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
@@ -117,7 +129,8 @@ impl Pages {
 
     fn end_line(&mut self, level: LogLevel) {
         let line = std::mem::take(self.begun(level));
-        let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line)).into_owned();
+        let mut line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line)).into_owned();
+        self.secrets.mask_in(&mut line);
         if level == LogLevel::Warn {
             self.note_error(&line);
         }
@@ -222,12 +235,24 @@ mod tests {
         for _ in 0..100 {
             printed.0.lock().write(LogLevel::Info, &[b'x'; 64 << 10]);
         }
-        assert!(printed.0.lock().begun(LogLevel::Info).capacity() <= 4 * limits::LOG_LINE);
+        assert!(printed.0.lock().begun(LogLevel::Info).capacity() <= 2 * LINE);
         let lines = printed.take_all();
         assert_eq!(lines.len(), 1);
         assert!(
             lines[0].message.ends_with('…') && lines[0].message.len() <= limits::LOG_LINE + '…'.len_utf8()
         );
+    }
+
+    #[test]
+    fn a_secret_that_the_end_of_a_line_s_room_divides_is_masked_whole() {
+        let printed = printed(&[]);
+        let mut secrets = Secrets::default();
+        secrets.learn(&"hunter2-hunter2".into());
+        printed.hide(secrets);
+        let line = format!("{}hunter2-hunter2\n", "x".repeat(limits::LOG_LINE - 7));
+        printed.0.lock().write(LogLevel::Warn, line.as_bytes());
+        let told = printed.take().remove(0).message;
+        assert!(!told.contains("hunter2") && !printed.last_error().unwrap().contains("hunter2"), "{told}");
     }
 
     #[test]

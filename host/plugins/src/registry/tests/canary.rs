@@ -3,12 +3,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use bellwether_access::Role;
 use bellwether_alerts::{Past, Points, Regular, Roles as _, Settings};
 use bellwether_kernel::Timestamp;
 use bellwether_playbooks::{AppDescription, Apps as _};
+use serde_json::json;
 
 use super::{OURS, actions, answered, current, failing, install, probe, run, run_id, with_versions};
-use crate::testing::{House, detector, dialect, named_app, versioned_forecaster};
+use crate::testing::{
+    House, configurable_dialect, detector, dialect, named, named_app, principal, versioned_forecaster,
+};
 use crate::{CanaryOutcome, Owner, PluginError, Plugins};
 
 #[tokio::test]
@@ -248,6 +252,69 @@ async fn steps_that_fit_neither_version_are_no_reason_to_take_a_canary_back() {
         (200, canary.canary.failed)
     );
     assert!(canary.canary.calls > 50 && canary.current.calls == canary.current.failed);
+}
+
+#[tokio::test]
+async fn a_verdict_on_a_trial_that_is_over_ends_no_later_one_of_the_same_version() {
+    let house = House::new().await;
+    let plugins = with_versions(&house, &[1]).await;
+    plugins.install_canary(Owner::Host, "key", probe(2), Vec::new(), false, 50).await.unwrap();
+    let trial = || plugins.find(Owner::Host, "probe").unwrap().trial.as_ref().unwrap().id;
+    let set = async |share| plugins.set_canary(Owner::Host, "key", "probe", "2.0.0", share).await.unwrap();
+    let first = trial();
+    set(60).await;
+    assert_eq!(trial(), first, "another share is the same trial");
+    plugins.abort(Owner::Host, "key", "probe").await.unwrap();
+    set(50).await;
+    let end = async |trial| {
+        let how = CanaryOutcome::RolledBack;
+        plugins.end_canary(Owner::Host, "host", "probe", Some(trial), how, None).await
+    };
+    assert!(matches!(end(first).await, Err(PluginError::NoCanary(_))));
+    assert!(plugins.canary(Owner::Host, "probe").0.is_some());
+    end(trial()).await.unwrap();
+}
+
+#[tokio::test]
+async fn calls_of_a_plugin_that_is_switched_off_tell_nothing_of_its_canary() {
+    let house = House::new().await;
+    let plugins = with_versions(&house, &[1]).await;
+    plugins.install_canary(Owner::Host, "key", probe(2), Vec::new(), false, 100).await.unwrap();
+    let app = plugins.app_for(OURS, "probe", run_id(1), &|_| true).unwrap();
+    plugins.set_enabled(Owner::Host, "key", "probe", false).await.unwrap();
+    for _ in 0..30 {
+        assert!(run(&*app).await.result.is_err());
+    }
+    plugins.set_enabled(Owner::Host, "key", "probe", true).await.unwrap();
+    assert_eq!(answered(&*app).await, 2);
+    let canary = plugins.canary(Owner::Host, "probe").0.unwrap().canary;
+    assert_eq!((canary.calls, canary.failed), (1, 0));
+}
+
+#[tokio::test]
+async fn settings_that_no_version_of_a_dialect_takes_are_no_reason_to_take_its_canary_back() {
+    let house = House::new().await;
+    let plugins = house.plugins().await;
+    install(&plugins, configurable_dialect()).await.unwrap();
+    let next = named(configurable_dialect().to_vec(), "greeter", "99.0.0");
+    plugins.install_canary(Owner::Host, "key", next, Vec::new(), false, 100).await.unwrap();
+    plugins.shared.settings.keep(OURS, "greeter", json!({"worm": "x"}).as_object().cloned());
+    let headers = http::HeaderMap::new();
+    for _ in 0..30 {
+        let picked = plugins.dialect_versions("greeter").unwrap().pick(Some(OURS), b"x");
+        assert_eq!(picked.version(), "99.0.0");
+        let crate::RouteMatch::Found(matched) = picked.route("GET", "/word") else { panic!() };
+        let request = crate::DialectRequest {
+            matched: &matched,
+            method: "GET",
+            query: "",
+            headers: &headers,
+            body: b"",
+        };
+        let answer = picked.handle(Some(Ok(principal(OURS.0, Role::Read))), request).await;
+        assert!(matches!(answer, Err(PluginError::Settings { .. })), "{answer:?}");
+    }
+    assert_eq!(plugins.canary(Owner::Host, "greeter").0.unwrap().canary.calls, 0);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod damage;
 mod erasing;
 mod limits;
 mod meters;
+mod open_runs;
 mod pins;
 mod removal;
 mod versions;
