@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
-/// Rows deleted at once.
+/// Rows deleted in one commit.
 const PAGE: usize = 500;
 
 /// What was set, as JSON: the settings that are not given have their defaults.
@@ -85,23 +85,21 @@ impl KeptSettings {
         }
     }
 
-    /// Forgets what any organisation has set of a plugin.
-    pub(crate) async fn clear(&self, store: &SharedStore, plugin: &str) -> Result<(), StoreError> {
-        let range = of_plugin(plugin).prefix();
-        loop {
-            let rows = store.scan(range.clone(), Direction::Forward, PAGE).await?;
-            if rows.is_empty() {
-                return Ok(());
-            }
-            let mut batch = Batch::new();
-            for (key, _) in &rows {
-                batch.delete(key.clone());
-            }
-            store.commit(batch).await?;
-            for (_, organisation) in rows.iter().filter_map(|(key, _)| place(key)) {
-                self.keep(organisation, plugin, None);
-            }
+    /// Forgets what any organisation has set of a plugin, as much as one commit takes; gives whether nothing is left.
+    pub(crate) async fn clear_some(&self, store: &SharedStore, plugin: &str) -> Result<bool, StoreError> {
+        let rows = store.scan(of_plugin(plugin).prefix(), Direction::Forward, PAGE).await?;
+        if rows.is_empty() {
+            return Ok(true);
         }
+        let mut batch = Batch::new();
+        for (key, _) in &rows {
+            batch.delete(key.clone());
+        }
+        store.commit(batch).await?;
+        for (_, organisation) in rows.iter().filter_map(|(key, _)| place(key)) {
+            self.keep(organisation, plugin, None);
+        }
+        Ok(rows.len() < PAGE)
     }
 }
 

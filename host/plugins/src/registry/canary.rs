@@ -68,9 +68,14 @@ impl Plugins {
         share: u8,
     ) -> Result<Canary, PluginError> {
         check_share(share)?;
-        let _change = self.changes.lock().await;
-        let before = self.known(owner, name)?;
-        before.release(version)?.served().await?;
+        let (_change, before) = loop {
+            let before = self.known(owner, name)?;
+            let loaded = before.release(version)?.served().await.map(drop);
+            if let Some(change) = self.turn_for(&before).await {
+                loaded?;
+                break (change, before);
+            }
+        };
         if before.row.current == version {
             let expected = "another version than the current one";
             return Err(FieldError::new("version", version, expected).into());

@@ -147,12 +147,21 @@ impl Plugins {
         granted?;
         self.check_reach(owner, &grants)?;
         self.check_room(owner, &name)?;
-        let (limits, instances) = self.settings_before(owner, &name, &version, first);
-        let host = &self.shared.limits;
-        let memory = host.with(&limits.of(owner, host)).call.memory;
-        let component = self.shared.services.engine.compile(bytes.clone(), memory).await?;
-        let load = Load { owner, name: &name, version: &version, grants: &grants, limits, instances };
-        let served = Loaded::link(&self.shared, &component, load)?.serve(&inspection.roles).await?;
+        let (engine, host) = (&self.shared.services.engine, &self.shared.limits);
+        let (_change, served, (limits, instances)) = loop {
+            let settings = self.settings_before(owner, &name, &version, first);
+            let (limits, instances) = settings;
+            let memory = host.with(&limits.of(owner, host)).call.memory;
+            let component = engine.compile_for(owner.number(), bytes.clone(), memory).await?;
+            let load = Load { owner, name: &name, version: &version, grants: &grants, limits, instances };
+            let served = Loaded::link(&self.shared, &component, load)?.serve(&inspection.roles).await?;
+            // A removal that was cut off may have left what another of this name kept.
+            let change = self.cleared(owner, &name).await?;
+            // Somebody may have changed them meanwhile.
+            if self.settings_before(owner, &name, &version, first) == settings {
+                break (change, served, settings);
+            }
+        };
         let installed = Installed {
             owner,
             name: name.clone(),
@@ -176,7 +185,6 @@ impl Plugins {
             instances,
         };
 
-        let _change = self.changes.lock().await;
         self.check_room(owner, &name)?;
         let before = self.find(owner, &name);
         let there = before.as_ref().and_then(|before| before.releases.get(&version));
@@ -192,20 +200,10 @@ impl Plugins {
             }
             _ => false,
         };
-        let settings = self.settings_before(owner, &name, &version, first);
         let release = match there {
             // One that did not load before does now.
             Some(there) if same && there.peek().is_some() => Arc::clone(there),
-            _ if settings == (installed.limits, installed.instances) => {
-                Release::ready(&self.shared, installed, served)
-            }
-            // Somebody changed them meanwhile.
-            _ => {
-                let (limits, instances) = settings;
-                let release = Release::idle(&self.shared, Installed { limits, instances, ..installed });
-                release.served().await?;
-                release
-            }
+            _ => Release::ready(&self.shared, installed, served),
         };
         let after = self.placed(before.as_deref(), Arc::clone(&release), then, actor)?;
         let digest = release.installed().digest;
@@ -232,14 +230,7 @@ impl Plugins {
         }
         self.keep(digest, bytes).await?;
         let told = Told { actor, action: "plugin.install", details };
-        let committed = async {
-            if before.is_none() {
-                // A removal that was cut off may have left what another of this name kept.
-                self.clear(owner, &after.name).await?;
-            }
-            self.commit(before.as_deref(), after, told).await
-        };
-        let committed = committed.await;
+        let committed = self.commit(before.as_deref(), after, told).await;
         if let Err(PluginError::Store(StoreError::DiskFull { .. } | StoreError::Conflict(_))) = committed {
             // It was not installed: its component would take room for nothing. After another failure it may have been,
             // and a start looks.
@@ -352,33 +343,43 @@ impl Plugins {
         name: &str,
         grants: Vec<Grant>,
     ) -> Result<Arc<Installed>, PluginError> {
-        let _change = self.changes.lock().await;
-        let before = self.known(owner, name)?;
+        let (_change, before, release) = loop {
+            let before = self.known(owner, name)?;
+            let bytes = read_component(&self.shared, before.current().installed().digest).await;
+            let inspected = match bytes {
+                Ok(bytes) => tokio::task::spawn_blocking(move || inspect(&bytes)).await,
+                Err(error) => Ok(Err(error)),
+            };
+            let checked = inspected.expect("inspecting does not panic");
+            let checked = checked.and_then(|found| {
+                check_grants(name, &Wanted::of(&found), &grants)?;
+                Ok(self.check_reach(owner, &grants)?)
+            });
+            let release = before.current().changed(|installed| installed.grants.clone_from(&grants));
+            if checked.is_ok() && before.row.enabled {
+                release.load().await;
+            }
+            if let Some(change) = self.turn_for(&before).await {
+                checked?;
+                break (change, before, release);
+            }
+        };
         let installed = before.current().installed();
-        let bytes = read_component(&self.shared, installed.digest).await?;
-        let inspected = tokio::task::spawn_blocking(move || inspect(&bytes));
-        let inspection = inspected.await.expect("inspecting does not panic")?;
-        check_grants(name, &Wanted::of(&inspection), &grants)?;
-        self.check_reach(owner, &grants)?;
         let details = vec![
             ("version", installed.version.clone()),
             ("grants", grants_text(&grants)),
             ("before", grants_text(&installed.grants)),
         ];
-        let release = before.current().changed(|installed| installed.grants = grants);
         self.replace_current(&before, release, Told { actor, action: "plugin.grant", details }).await
     }
 
-    /// Puts `release` in the place of the current version.
+    /// Puts `release`, which is loaded where it is to be called, in the place of the current version.
     pub(super) async fn replace_current(
         &self,
         before: &Entry,
         release: Arc<Release>,
         told: Told<'_>,
     ) -> Result<Arc<Installed>, PluginError> {
-        if before.row.enabled {
-            release.load().await;
-        }
         let mut after = before.with_row(|_| {});
         after.releases.insert(before.row.current.clone(), release);
         let after = self.commit(Some(before), after, told).await?;
@@ -412,29 +413,38 @@ impl Plugins {
         change: Change,
     ) -> Result<Arc<Installed>, PluginError> {
         let Change { enabled, instances } = change;
-        let _change = self.changes.lock().await;
-        let before = self.known(owner, name)?;
-        let installed = before.current().installed();
         let action = match (enabled, instances) {
             (Some(true), _) => "plugin.enable",
             (Some(false), _) => "plugin.disable",
             (None, Some(_)) => "plugin.instances",
-            (None, None) => return Ok(before.shown(before.current())),
+            (None, None) => {
+                let there = self.known(owner, name)?;
+                return Ok(there.shown(there.current()));
+            }
         };
-        let mut after = before.with_row(|row| row.enabled = enabled.unwrap_or(row.enabled));
+        let (_change, before, after) = loop {
+            let before = self.known(owner, name)?;
+            let mut after = before.with_row(|row| row.enabled = enabled.unwrap_or(row.enabled));
+            if let Some(instances) = instances {
+                let release = before.current().changed(|installed| installed.instances = instances);
+                after.releases.insert(before.row.current.clone(), release);
+            }
+            if enabled == Some(true) {
+                for release in after.called() {
+                    release.load().await;
+                }
+            } else if after.row.enabled {
+                after.current().load().await;
+            }
+            if let Some(change) = self.turn_for(&before).await {
+                break (change, before, after);
+            }
+        };
+        let installed = before.current().installed();
         let mut details = vec![("version", installed.version.clone())];
         if let Some(instances) = instances {
             details.push(("instances", word(instances)));
             details.push(("before", word(installed.instances)));
-            let release = before.current().changed(|installed| installed.instances = instances);
-            after.releases.insert(installed.version.clone(), release);
-        }
-        if enabled == Some(true) {
-            for release in after.called() {
-                release.load().await;
-            }
-        } else if after.row.enabled {
-            after.current().load().await;
         }
         let after = self.commit(Some(&before), after, Told { actor, action, details }).await?;
         if !after.row.enabled {

@@ -27,6 +27,7 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use ipnet::IpNet;
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::MutexGuard;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::canary::{Side, Trial, Verdict, Watched};
@@ -54,7 +55,8 @@ pub use versions::{KeptVersion, Removed, VersionState};
 pub struct Plugins {
     pub(crate) shared: Arc<Shared>,
     table: RwLock<Arc<Table>>,
-    /// One change at a time, so that the table and the store tell the same.
+    /// One change at a time, so that the table and the store tell the same. Held for no work whose length somebody else
+    /// chooses: who has something to load, does it before, and looks again afterwards.
     changes: tokio::sync::Mutex<()>,
     /// Where canaries tell that they failed.
     verdicts: UnboundedSender<Verdict>,
@@ -229,6 +231,20 @@ impl Plugins {
         own.or_else(|| self.find(Owner::Host, name))
     }
 
+    /// The turn to change a plugin that was looked at before: none if it is not as it was then.
+    async fn turn_for(&self, before: &Arc<Entry>) -> Option<MutexGuard<'_, ()>> {
+        let change = self.changes.lock().await;
+        let there = self.find(before.owner, &before.name);
+        if there.is_some_and(|there| Arc::ptr_eq(&there, before)) {
+            return Some(change);
+        }
+        // What was loaded of one that is gone would leave its machine code.
+        for release in before.releases.values() {
+            self.forget_code(release.installed().digest).await;
+        }
+        None
+    }
+
     /// Only under `changes`, so that no change is lost.
     fn change_table(&self, change: impl FnOnce(&mut Table)) {
         let mut table = Table::clone(&self.table());
@@ -250,6 +266,8 @@ impl Plugins {
         batch.frees();
         self.shared.services.store.commit(batch).await?;
         self.change_table(|table| table.remove(owner, name));
+        // Before anybody else's change: none is installed of that name until nothing is left of this one.
+        self.uncleared.lock().insert((owner, name.to_owned()));
         canary::show_gone(entry, None);
         for digest in gone {
             self.forget(digest).await;

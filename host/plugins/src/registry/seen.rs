@@ -156,8 +156,15 @@ impl Plugins {
         if owner != Owner::Host {
             check_within(&limits, &self.shared.limits.shown())?;
         }
-        let _change = self.changes.lock().await;
-        let before = self.known(owner, name)?;
+        let (_change, before, release) = loop {
+            let before = self.known(owner, name)?;
+            let release = before.current().changed(|installed| installed.limits = limits);
+            let loaded = release.served().await.map(drop);
+            if let Some(change) = self.turn_for(&before).await {
+                loaded.map_err(|error| too_tight(&limits, error))?;
+                break (change, before, release);
+            }
+        };
         let installed = before.current().installed();
         let text = |limits: &LimitOverrides| serde_json::to_string(limits).expect("limits are plain data");
         let details = vec![
@@ -165,8 +172,6 @@ impl Plugins {
             ("limits", text(&limits)),
             ("before", text(&installed.limits)),
         ];
-        let release = before.current().changed(|installed| installed.limits = limits);
-        release.served().await.map_err(|error| too_tight(&limits, error))?;
         let told = Told { actor, action: "plugin.limits", details };
         let after = self.replace_current(&before, Arc::clone(&release), told).await?;
         if !after.enabled {

@@ -8,10 +8,12 @@ use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, c
 use bellwether_playbooks::{Pin, PinnedBy};
 use bellwether_store::Batch;
 use serde::Serialize;
+use tokio::sync::MutexGuard;
 
 use super::{Entry, Plugins, Release, Told, audit_scope};
 use crate::row::{CanaryEnd, CanaryOutcome, Installed, Owner};
-use crate::{PluginError, limits, state};
+use crate::state::Left;
+use crate::{PluginError, limits};
 
 /// Organisations asked at once for what they pin.
 const ORGANISATIONS: usize = 100;
@@ -90,14 +92,20 @@ impl Plugins {
         name: &str,
         version: Option<&str>,
     ) -> Result<Arc<Installed>, PluginError> {
-        let _change = self.changes.lock().await;
-        let before = self.known(owner, name)?;
         let is_named = version.is_some();
-        let release = match version {
-            Some(version) => before.release(version)?,
-            None => before.earlier().ok_or_else(|| PluginError::NothingBefore(name.to_owned()))?,
+        let (_change, before, release) = loop {
+            let before = self.known(owner, name)?;
+            let release = match version {
+                Some(version) => before.release(version)?,
+                None => before.earlier().ok_or_else(|| PluginError::NothingBefore(name.to_owned()))?,
+            };
+            let release = Arc::clone(release);
+            let loaded = release.served().await.map(drop);
+            if let Some(change) = self.turn_for(&before).await {
+                loaded?;
+                break (change, before, release);
+            }
         };
-        release.served().await?;
         let version = release.installed().version.clone();
         if version == before.row.current {
             let expected = "another version than the current one";
@@ -144,7 +152,7 @@ impl Plugins {
         name: &str,
         force: bool,
     ) -> Result<Removed, PluginError> {
-        let _change = self.changes.lock().await;
+        let change = self.changes.lock().await;
         let before = self.known(owner, name)?;
         let set = if owner == Owner::Host { self.shared.settings.organisations(name) } else { 0 };
         // Who names no version of an organisation's own, as no monitor or channel does, gets the host's of that name.
@@ -167,9 +175,9 @@ impl Plugins {
         let access = &self.shared.services.access;
         access.audit(&mut batch, audit_scope(owner), actor, "plugin.remove", name, &details);
         self.uninstall(&before, batch).await?;
-        if let Err(error) = self.clear(owner, name).await {
+        drop(change);
+        if let Err(error) = self.cleared(owner, name).await {
             tracing::warn!(plugin = name, %error, "what a removed plugin kept is not all gone; it is tried again");
-            self.uncleared.lock().insert((owner, name.to_owned()));
         }
         Ok(Removed { broken, set })
     }
@@ -180,14 +188,9 @@ impl Plugins {
     /// # Errors
     /// The store's; what is left is tried again.
     pub async fn clear_left(&self) -> Result<(), PluginError> {
-        // Nobody installs one of that name meanwhile.
-        let _change = self.changes.lock().await;
         let left = self.uncleared.lock().clone();
         for (owner, name) in left {
-            if self.find(owner, &name).is_none() {
-                self.clear(owner, &name).await?;
-            }
-            self.uncleared.lock().remove(&(owner, name));
+            self.cleared(owner, &name).await?;
         }
         Ok(())
     }
@@ -223,13 +226,36 @@ impl Plugins {
         Ok(shortened(told.into_iter()))
     }
 
-    /// Forgets all that a plugin that is not there any more kept, and all that was set of it.
-    pub(super) async fn clear(&self, owner: Owner, name: &str) -> Result<(), PluginError> {
-        let services = &self.shared.services;
-        if owner == Owner::Host {
-            self.shared.settings.clear(&services.store, name).await?;
+    /// Forgets all that a plugin kept that is not there any more, and all that was set of it, unless there is one of that
+    /// name; and gives the turn to change, in which nothing is left. Others have theirs between any two commits of that.
+    pub(super) async fn cleared(&self, owner: Owner, name: &str) -> Result<MutexGuard<'_, ()>, PluginError> {
+        let mut left = None;
+        loop {
+            let change = self.changes.lock().await;
+            let is_there = self.find(owner, name).is_some();
+            if is_there || self.clear_some(owner, name, &mut left).await? {
+                self.uncleared.lock().remove(&(owner, name.to_owned()));
+                return Ok(change);
+            }
         }
-        state::clear(services, owner, name).await
+    }
+
+    /// What one commit takes of that; gives whether nothing is left.
+    async fn clear_some(
+        &self,
+        owner: Owner,
+        name: &str,
+        left: &mut Option<Left>,
+    ) -> Result<bool, PluginError> {
+        let services = &self.shared.services;
+        if owner == Owner::Host && !self.shared.settings.clear_some(&services.store, name).await? {
+            return Ok(false);
+        }
+        let left = match left {
+            Some(left) => left,
+            None => left.insert(Left::of(services, owner, name)?),
+        };
+        left.clear_some(services).await
     }
 
     /// Removes one version that is neither the current one nor the canary; with `force` whoever keeps to it. Gives who
