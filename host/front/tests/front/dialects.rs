@@ -88,7 +88,7 @@ async fn a_dialect_words_the_refusal_of_who_is_nobody_without_waiting_for_a_body
 #[tokio::test]
 async fn a_component_is_inspected_without_being_installed() {
     let host = Host::new().await;
-    let inspect = |body: Vec<u8>| host.post_component("/v1/plugins/inspect", &host.read, body);
+    let inspect = |body: Vec<u8>| host.post_component("/v1/plugins/inspect", &host.admin, body);
     let seen = inspect(speaker::component()).await.json();
     assert_eq!(
         (&seen["name"], &seen["version"], &seen["roles"]),

@@ -1,5 +1,7 @@
 //! A plugin's versions, canary, limits and statistics over the API, and who sees what of them.
 
+use axum::body::Body;
+use http::Request;
 use serde_json::{Value, json};
 
 use crate::speaker;
@@ -31,6 +33,22 @@ async fn operate(host: &Host, method: &str, path: &str, body: Value) -> Answer {
 /// What `GET /open` is answered to the holder of a key the dialect does not ask for.
 async fn spoken(host: &Host) -> String {
     host.get("/speaker/open", "").await.text()
+}
+
+#[tokio::test]
+async fn nothing_of_a_component_is_read_of_who_may_install_none() {
+    let host = Host::new().await;
+    for path in ["/v1/plugins", "/v1/plugins/inspect"] {
+        for (key, status) in [(&host.read, 403), (&host.write, 403), (&"bw_none".to_owned(), 401)] {
+            let body = Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+            let request = Request::post(path)
+                .header("authorization", format!("Bearer {key}"))
+                .header("content-type", "application/wasm")
+                .header("idempotency-key", "once");
+            let answer = host.send(request.body(body).unwrap()).await;
+            assert_eq!(answer.status, status, "{path}: {}", answer.text());
+        }
+    }
 }
 
 #[tokio::test]

@@ -48,7 +48,7 @@ async fn each_role_may_do_what_it_should_and_nothing_more() {
         ("PUT", "/v1/retention", json!({"logs_days": 0}), admins),
         ("GET", "/v1/plugins", Value::Null, readers_and_operator),
         ("POST", "/v1/plugins", Value::Null, admins_and_operator),
-        ("POST", "/v1/plugins/inspect", Value::Null, anybody_with_a_key),
+        ("POST", "/v1/plugins/inspect", Value::Null, admins_and_operator),
         ("GET", "/v1/plugins/none", Value::Null, readers_and_operator),
         ("GET", "/v1/plugins/none/manifest", Value::Null, readers_and_operator),
         ("DELETE", "/v1/plugins/none", Value::Null, admins_and_operator),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequest as _, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use bellwether_access::Caller;
+use bellwether_access::{Caller, Role};
 use bellwether_alerts::{DetectorDescription, ForecasterDescription, FormatterDescription};
 use bellwether_kernel::{Cursor, FieldError, PageRequest, counted};
 use bellwether_playbooks::AppDescription;
@@ -19,14 +19,14 @@ use bellwether_plugins::{
     PluginRole, Removed,
 };
 use bytes::Bytes;
-use http::StatusCode;
+use http::{Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use self::canary::{CanaryEnded, CanaryState};
 use crate::extract::{
-    Admin, AnyCaller, CallerExt, Force, Instant, Json, List, OrOperator, PageQuery, Path, Query, Read,
-    content_type, read_body,
+    Admin, CallerExt, Force, Instant, Json, List, OrOperator, PageQuery, Path, Query, Read, bearer_of,
+    content_type, enough, read_body,
 };
 use crate::idempotency::BodyLimit;
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
@@ -325,13 +325,13 @@ pub(crate) async fn install(
     Ok((StatusCode::CREATED, Json(Plugin::changed_to(&services, &installed).await)).into_response())
 }
 
-/// Shows what a component is and asks for, without installing it.
+/// Shows whoever may install a component what it is and asks for, without installing it.
 #[utoipa::path(post, path = "/v1/plugins/inspect", tag = "plugins", security(("key" = [])),
     request_body(content = Vec<u8>, content_type = "application/wasm", description = "The component"),
     responses((status = 200, description = "Its roles, what it asks for, and what stands in its way", body = Object),
         Refusals, Bodied))]
 pub(crate) async fn inspect(
-    AnyCaller(_): AnyCaller,
+    OrOperator(..): OrOperator<Admin>,
     State(services): State<Shared>,
     request: Request,
 ) -> Result<Json<Inspection>, Problem> {
@@ -340,15 +340,22 @@ pub(crate) async fn inspect(
     Ok(Json(inspected.map_err(Problem::internal)??))
 }
 
-/// Lets a request bring a component, and take as long as one takes.
+/// Lets a request of whoever may install plugins bring a component, and take as long as one takes. Others are refused before
+/// so much is read of them.
 pub(crate) async fn of_components(
     State(services): State<Shared>,
     patience: Patience,
     mut request: Request,
     next: Next,
-) -> Response {
+) -> Result<Response, Problem> {
+    if request.method() == Method::POST {
+        let caller = services.access().authenticate_token(bearer_of(request.headers())?)?;
+        if let Caller::Principal(principal) = caller {
+            enough(&principal, Role::Admin)?;
+        }
+    }
     request.extensions_mut().insert(BodyLimit(services.settings().component_limit_bytes));
-    compiling(State(services), patience, request, next).await
+    Ok(compiling(State(services), patience, request, next).await)
 }
 
 /// Lets a request take as long as a component that has to be compiled first.
