@@ -101,9 +101,13 @@ impl<const BYTES: usize> FromRequest<Shared> for Form<BYTES> {
 
     async fn from_request(request: Request, _: &Shared) -> Result<Self, Problem> {
         let (parts, body) = request.into_parts();
-        let body = read_body(&parts.headers, body, BYTES).await?;
-        Ok(Self(form_urlencoded::parse(&body).into_owned().collect()))
+        read_body(&parts.headers, body, BYTES).await.map(|body| Self(filled_in(&body)))
     }
+}
+
+/// The fields of a form.
+fn filled_in(body: &[u8]) -> Vec<(String, String)> {
+    form_urlencoded::parse(body).into_owned().collect()
 }
 
 /// What was filled into a field of a form, without the spaces around; nothing if there is no such field.

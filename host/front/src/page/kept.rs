@@ -15,7 +15,7 @@ use super::frame::{Frame, problem};
 use super::sealed::{open, seal};
 use super::session;
 use super::start::FORM;
-use crate::extract::read_body;
+use crate::extract::read_body_of;
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
 
@@ -28,6 +28,8 @@ const PURPOSE: &str = "form of the pages";
 /// How long it is kept, in milliseconds.
 const LASTS: i64 = 3_600_000;
 const OVER: &str = "The session is over, so nothing was done yet. What you filled in is kept for an hour: sign in to send it";
+/// Where nothing came, or not in time.
+const EMPTY: &str = "The session is over, so nothing was done: sign in, and fill it in again";
 const TOO_OLD: &str = "What was filled in is kept for an hour, and that is over: fill it in again";
 
 /// A form, and where it goes.
@@ -66,17 +68,19 @@ pub(super) async fn keep(State(services): State<Shared>, request: Request, next:
 /// The request with the form that is meant, or what its sender is answered instead.
 async fn taken(services: &Services, request: Request) -> Result<Request, Response> {
     let (mut parts, body) = request.into_parts();
-    let read = read_body(&parts.headers, body, SEALED).await;
+    let is_known = async || session::of(services, &parts.headers).await.is_some();
+    let read = read_body_of(is_known, &parts.headers, body, SEALED).await;
     let form = read.map_err(IntoResponse::into_response)?;
     let to = parts.uri.path_and_query().map_or("/", |to| to.as_str());
     let kept = form.strip_prefix(b"kept=").map(|text| std::str::from_utf8(text).unwrap_or_default());
     if session::of(services, &parts.headers).await.is_none() {
         let kept = match kept {
-            Some(kept) => kept.to_owned(),
-            None => Kept { to: to.to_owned(), form: form.to_vec() }.sealed(services),
+            Some(kept) => Some(kept.to_owned()),
+            None if form.is_empty() => None,
+            None => Some(Kept { to: to.to_owned(), form: form.to_vec() }.sealed(services)),
         };
-        let problem = Problem::new(ProblemKind::Unauthenticated, OVER);
-        return Err(Frame::new(session::TITLE, None).refused(&problem, &session::form(to, Some(&kept))));
+        let problem = Problem::new(ProblemKind::Unauthenticated, if kept.is_some() { OVER } else { EMPTY });
+        return Err(Frame::new(session::TITLE, None).refused(&problem, &session::form(to, kept.as_deref())));
     }
     let form = match kept {
         None => form,

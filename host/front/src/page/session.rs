@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{FromRequest, FromRequestParts, Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use bellwether_access::{AuditScope, Caller, Principal, Role, Sealed};
 use bellwether_kernel::Timestamp;
@@ -17,9 +17,9 @@ use serde::Deserialize;
 use super::frame::Frame;
 use super::kept::{self, KEPT};
 use super::sealed::{open, seal};
-use super::{Form, field, query};
+use super::{field, filled_in, query};
 use crate::envelope::origin;
-use crate::extract::{Query, enough, recognised};
+use crate::extract::{Query, enough, read_body_of, recognised};
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
 
@@ -137,7 +137,10 @@ pub(crate) async fn ask(
 pub(crate) async fn sign_in(State(services): State<Shared>, request: Request) -> Result<Response, Problem> {
     let is_secure = origin(&services, &request).is_some_and(|(scheme, _)| scheme == "https")
         || request.headers().get(header::ORIGIN).is_some_and(|from| from.as_bytes().starts_with(b"https:"));
-    let Form(filled) = Form::<FORM>::from_request(request, &services).await?;
+    let (parts, body) = request.into_parts();
+    // Whose form it is, its key tells.
+    let filled = read_body_of(async || false, &parts.headers, body, FORM).await?;
+    let filled = filled_in(&filled);
     let (next, kept) = (field(&filled, "next"), Some(field(&filled, KEPT)).filter(|kept| !kept.is_empty()));
     let principal = match known(&services, field(&filled, "key")) {
         Ok(principal) => principal,
