@@ -85,8 +85,8 @@ pub(crate) fn from_trusted_proxy(services: &Services, extensions: &Extensions) -
     peer.is_some_and(|ConnectInfo(peer)| services.settings().trusts(peer.ip()))
 }
 
-/// Where a request was sent, host and port, and by which scheme: as a trusted proxy says, or as the client did. A client
-/// that says no scheme is taken to have none but HTTP.
+/// Where a request was sent, host and port, and by which scheme: as a trusted proxy says, or as the client did. Where neither
+/// says a scheme it is the socket's.
 pub(crate) fn origin<'a>(services: &Services, request: &'a Request) -> Option<(&'a str, &'a str)> {
     let text = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
     let from_proxy = from_trusted_proxy(services, request.extensions());
@@ -97,7 +97,8 @@ pub(crate) fn origin<'a>(services: &Services, request: &'a Request) -> Option<(&
     let authority = forwarded("x-forwarded-host")
         .or_else(|| uri.authority().map(Authority::as_str))
         .or_else(|| text("host"))?;
-    let scheme = forwarded("x-forwarded-proto").or_else(|| uri.scheme_str()).unwrap_or("http");
+    let of_socket = if services.settings().tls { "https" } else { "http" };
+    let scheme = forwarded("x-forwarded-proto").or_else(|| uri.scheme_str()).unwrap_or(of_socket);
     Some((scheme, authority))
 }
 

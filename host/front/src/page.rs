@@ -68,7 +68,11 @@ pub(crate) fn router(services: &Shared) -> Router<Shared> {
 }
 
 /// Says on a page what a request was refused for before a page had it: a query that does not read, a form that is too large.
-async fn on_a_page(State(services): State<Shared>, request: Request, next: Next) -> Response {
+/// Who is signed in, every page is told here by one cookie.
+async fn on_a_page(State(services): State<Shared>, mut request: Request, next: Next) -> Response {
+    if session::is_secure(&services, &request) {
+        session::keep_to_own(request.headers_mut());
+    }
     let headers = request.headers().clone();
     let response = next.run(request).await;
     let is_said = response.headers().contains_key(header::CONTENT_TYPE);

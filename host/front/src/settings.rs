@@ -29,6 +29,8 @@ pub struct FrontSettings {
     pub concurrent_requests: usize,
     /// How many requests one key may make. By default as many as it likes.
     pub rate_limit: Option<RateLimit>,
+    /// Whether the sockets the front is served on speak TLS. By default not.
+    pub tls: bool,
     /// The networks whose `x-request-id`, [`original_uri_header`](Self::original_uri_header) and `x-forwarded-host`
     /// are believed: reverse proxies in front of this host. By default none.
     pub trusted_proxies: Vec<IpNet>,
@@ -55,6 +57,7 @@ impl Default for FrontSettings {
             install_seconds: 300,
             concurrent_requests: 1024,
             rate_limit: None,
+            tls: false,
             trusted_proxies: Vec::new(),
             original_uri_header: "x-original-uri".to_owned(),
             public_url: None,

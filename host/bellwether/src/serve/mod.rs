@@ -276,6 +276,7 @@ fn front_settings(settings: &Settings) -> FrontSettings {
         install_seconds: http.install_seconds,
         concurrent_requests: http.concurrent_requests,
         rate_limit,
+        tls: settings.tls.certificate.is_some(),
         trusted_proxies: settings.proxy.trusted.iter().map(|network| network.0).collect(),
         original_uri_header: settings.proxy.original_uri_header.clone(),
         public_url: settings.public_url.clone(),

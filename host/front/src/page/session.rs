@@ -98,10 +98,20 @@ pub(super) async fn of(services: &Services, headers: &HeaderMap) -> Option<Arc<P
 
 /// Takes the cookie out of what others than the pages are told of a request.
 pub(crate) fn withhold(headers: &mut HeaderMap) {
+    without(headers, &COOKIES);
+}
+
+/// Leaves of a request over HTTPS the cookie that nobody but this host can have set: of the other, a host beside it in the
+/// same domain may have made somebody else's session of whoever asks.
+pub(super) fn keep_to_own(headers: &mut HeaderMap) {
+    without(headers, &COOKIES[1..]);
+}
+
+fn without(headers: &mut HeaderMap, names: &[&str]) {
     if !headers.contains_key(header::COOKIE) {
         return;
     }
-    let others = cookies(headers).filter(|cookie| !COOKIES.contains(&cookie.name()));
+    let others = cookies(headers).filter(|cookie| !names.contains(&cookie.name()));
     let others = others.map(|cookie| cookie.to_string()).collect::<Vec<_>>().join("; ");
     headers.remove(header::COOKIE);
     if let Some(others) = HeaderValue::try_from(others).ok().filter(|others| !others.is_empty()) {
@@ -112,6 +122,11 @@ pub(crate) fn withhold(headers: &mut HeaderMap) {
 fn cookies(headers: &HeaderMap) -> impl Iterator<Item = Cookie<'_>> {
     let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     all.flat_map(Cookie::split_parse).filter_map(Result::ok)
+}
+
+/// Whether a request came over HTTPS, as far as is known.
+pub(super) fn is_secure(services: &Services, request: &Request) -> bool {
+    origin(services, request).is_some_and(|(scheme, _)| scheme == "https")
 }
 
 /// Where to go on.
@@ -135,7 +150,7 @@ pub(crate) async fn ask(
 
 /// Signs in whoever has a key of an organisation, and goes on.
 pub(crate) async fn sign_in(State(services): State<Shared>, request: Request) -> Result<Response, Problem> {
-    let is_secure = origin(&services, &request).is_some_and(|(scheme, _)| scheme == "https")
+    let is_secure = is_secure(&services, &request)
         || request.headers().get(header::ORIGIN).is_some_and(|from| from.as_bytes().starts_with(b"https:"));
     let (parts, body) = request.into_parts();
     // Whose form it is, its key tells.

@@ -1,8 +1,10 @@
 //! The pages, as a browser is shown them: who signs in, what the cookie is good for, what forms do.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use bellwether_front::FrontSettings;
 use http::Request;
 use serde_json::{Value, json};
@@ -325,6 +327,56 @@ async fn a_cookie_that_another_host_set_does_not_stand_before_the_session() {
     {
         let browser = Browser { host: &host, cookie };
         assert!(browser.open("/alerts").await.contains("own, Write"), "{}", browser.cookie);
+    }
+}
+
+#[tokio::test]
+async fn over_https_a_session_is_only_what_no_other_host_can_have_set() {
+    let proxied =
+        FrontSettings { trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()], ..FrontSettings::default() };
+    for (settings, forwarded, is_secure) in [
+        (FrontSettings { tls: true, ..FrontSettings::default() }, None, true),
+        (proxied.clone(), Some("https"), true),
+        (proxied.clone(), Some("http"), false),
+        (proxied, None, false),
+    ] {
+        let host = Host::with(settings).await;
+        let sign_in = Request::post("/sign-in").body(format!("key={}", host.write).into()).unwrap();
+        let signed_in = host.send(from_proxy(sign_in, forwarded)).await;
+        let cookie = signed_in.header("set-cookie").split(';').next().unwrap().to_owned();
+        assert_eq!(cookie.starts_with("__Host-"), is_secure, "{cookie}");
+        // The same session, as a host beside this one would set it.
+        let plain = cookie.trim_start_matches("__Host-").to_owned();
+        for (cookie, status) in [(&cookie, 200), (&plain, if is_secure { 303 } else { 200 })] {
+            let request = Request::get("/alerts").header("cookie", cookie).body(Body::empty()).unwrap();
+            let shown = host.send(from_proxy(request, forwarded)).await;
+            assert_eq!(shown.status, status, "{forwarded:?}: {cookie}");
+        }
+    }
+}
+
+/// As the proxy at 10.0.0.1 passes it on, which says that it came by this scheme.
+fn from_proxy(mut request: Request<Body>, scheme: Option<&str>) -> Request<Body> {
+    request.extensions_mut().insert(ConnectInfo(SocketAddr::from(([10, 0, 0, 1], 4000))));
+    let headers = request.headers_mut();
+    headers.insert("host", "bell.example".parse().unwrap());
+    if let Some(scheme) = scheme {
+        headers.insert("x-forwarded-proto", scheme.parse().unwrap());
+    }
+    request
+}
+
+#[tokio::test]
+async fn a_form_of_who_is_nobody_holds_no_place_until_all_of_it_is_there() {
+    let host = Host::new().await;
+    let sent = |path: &str| {
+        let body = Body::from_stream(futures::stream::pending::<Result<bytes::Bytes, std::io::Error>>());
+        host.send(Request::post(path).body(body).unwrap())
+    };
+    let answers = futures::future::join_all(["/sign-in", "/alerts", "/monitors/load"].map(sent)).await;
+    for answer in answers {
+        let page = whole(&answer, 401);
+        assert!(page.contains("action=\"/sign-in\"") && !page.contains("name=\"kept\""), "{page}");
     }
 }
 
