@@ -20,7 +20,7 @@ use tower::ServiceExt;
 use crate::causes;
 use crate::envelope::{Envelope, ServedBy, from_trusted_proxy, origin};
 use crate::extract::{read_body_of, recognised};
-use crate::page::session::withhold;
+use crate::page::session::{withhold, withhold_answer};
 use crate::problem::{Problem, ProblemKind};
 use crate::services::{Services, Shared};
 
@@ -154,7 +154,9 @@ async fn answer(services: &Services, versions: &DialectVersions, mount: usize, r
                     headers: &parts.headers,
                     body: &body,
                 };
-                dialect.handle(caller, request).await.map_err(|error| failed(&error))
+                let mut answer = dialect.handle(caller, request).await.map_err(|error| failed(&error))?;
+                withhold_answer(&mut answer.headers);
+                Ok(answer)
             };
             let result = work.await;
             (label, result)

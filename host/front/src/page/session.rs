@@ -119,6 +119,28 @@ fn without(headers: &mut HeaderMap, names: &[&str]) {
     }
 }
 
+/// Takes out of what others than the pages answer what would change the pages' cookie, or how browsers come to the host: they
+/// share its name.
+pub(crate) fn withhold_answer(headers: &mut HeaderMap) {
+    headers.remove(header::STRICT_TRANSPORT_SECURITY);
+    headers.remove("clear-site-data");
+    let header::Entry::Occupied(set) = headers.entry(header::SET_COOKIE) else { return };
+    let (_, all) = set.remove_entry_mult();
+    let all: Vec<_> = all.filter(|set| !sets_session(set)).collect();
+    for set in all {
+        headers.append(header::SET_COOKIE, set);
+    }
+}
+
+/// Whether a browser that is answered this would send a cookie of the pages' name. One without a name is sent as its value,
+/// which may look like a name and a value.
+fn sets_session(set: &HeaderValue) -> bool {
+    let text = String::from_utf8_lossy(set.as_bytes());
+    let pair = text.split(';').next().unwrap_or_default();
+    let pair = pair.trim_start_matches(|sign: char| sign == '=' || sign.is_ascii_whitespace());
+    COOKIES.contains(&pair.split('=').next().unwrap_or_default().trim())
+}
+
 fn cookies(headers: &HeaderMap) -> impl Iterator<Item = Cookie<'_>> {
     let all = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     all.flat_map(Cookie::split_parse).filter_map(Result::ok)
@@ -245,6 +267,33 @@ mod tests {
             ("/a\r\nset-cookie: a=b", "/"),
         ] {
             assert_eq!(here(next), onwards, "{next:?}");
+        }
+    }
+
+    #[test]
+    fn what_others_answer_sets_no_session_and_changes_nothing_of_the_host() {
+        for (set, kept) in [
+            ("theirs=1; Path=/", true),
+            ("bellwether-too=1", true),
+            ("theirs=bellwether=1", true),
+            ("bellwether=1; Path=/; Domain=example.com", false),
+            (" bellwether =1", false),
+            ("__Host-bellwether=; Max-Age=0", false),
+            ("=bellwether=1", false),
+            ("bellwether", false),
+            ("= __Host-bellwether=1", false),
+        ] {
+            let mut headers = HeaderMap::from_iter([
+                (header::SET_COOKIE, HeaderValue::from_static(set)),
+                (header::SET_COOKIE, HeaderValue::from_static("last=1")),
+                (header::STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=9")),
+                (HeaderName::from_static("clear-site-data"), HeaderValue::from_static("\"cookies\"")),
+                (header::ETAG, HeaderValue::from_static("\"a\"")),
+            ]);
+            withhold_answer(&mut headers);
+            let left: Vec<_> = headers.get_all(header::SET_COOKIE).iter().collect();
+            assert_eq!(left, if kept { vec![set, "last=1"] } else { vec!["last=1"] }, "{set}");
+            assert_eq!(headers.len(), left.len() + 1, "{headers:?}");
         }
     }
 

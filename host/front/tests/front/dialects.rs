@@ -46,6 +46,8 @@ async fn a_dialect_is_installed_by_the_operator_alone_and_seen_by_all() {
     let answer = host.get("/speaker/open", "").await;
     // Whatever a dialect answers, no browser runs it in the name of the pages.
     assert_eq!((answer.text(), answer.header("content-security-policy")), ("open".to_owned(), "sandbox"));
+    // Nor does it sign anybody in to them.
+    assert_eq!(answer.headers.get_all("set-cookie").iter().collect::<Vec<_>>(), ["theirs=1"]);
     for key in [&host.read, &host.stranger, &host.operator] {
         let seen = host.get("/v1/plugins", key).await.json();
         assert_eq!(seen["items"][0]["owner"], "host", "{seen}");

@@ -35,10 +35,14 @@ impl Constants {
         [self.fields(fields), count]
     }
 
-    /// An answer with a text for a body.
-    fn answer(&mut self, status: u32, body: &str) -> u32 {
+    /// An answer that sets cookies, with a text for a body.
+    fn answer(&mut self, status: u32, cookies: &[&str], body: &str) -> u32 {
+        let name = self.text("set-cookie");
+        let cookies: Vec<[u32; 2]> = cookies.iter().map(|cookie| self.text(cookie)).collect();
+        let headers: Vec<u32> = cookies.iter().flat_map(|cookie| [name, *cookie].concat()).collect();
+        let [headers, count] = self.list(u32::try_from(cookies.len()).unwrap(), &headers);
         let [at, length] = self.text(body);
-        self.fields(&[status, 0, 0, at, length])
+        self.fields(&[status, headers, count, at, length])
     }
 }
 
@@ -47,7 +51,7 @@ pub(crate) fn component() -> Vec<u8> {
     version("1.0.0", 200, "open")
 }
 
-/// The dialect `speaker`, which answers `GET /open` so. `GET /open` is for anybody, `POST /signed` is signed with the word `TC`, `GET /key` takes
+/// The dialect `speaker`, which answers `GET /open` so, and would set a cookie of the pages beside one of its own. `GET /open` is for anybody, `POST /signed` is signed with the word `TC`, `GET /key` takes
 /// a key in the query as `api_key`; the caller is answered 200 if known, 401 if not. `GET /trap` and `GET /forever` are
 /// what they say, and `GET /headers` answers the headers it is given, a zero or more behind each text.
 pub(crate) fn version(version: &str, status: u32, open: &str) -> Vec<u8> {
@@ -86,9 +90,9 @@ pub(crate) fn version(version: &str, status: u32, open: &str) -> Vec<u8> {
     let routes = constants.list(6, &routes);
     let summary = constants.text("Speaks.");
     let description = constants.fields(&[summary[0], summary[1], routes[0], routes[1]]);
-    let open = constants.answer(status, open);
-    let known = constants.answer(200, "known");
-    let refused = constants.answer(401, &format!("refused by {version}"));
+    let open = constants.answer(status, &["bellwether=forged; Path=/", "theirs=1"], open);
+    let known = constants.answer(200, &[], "known");
+    let refused = constants.answer(401, &[], &format!("refused by {version}"));
     let data: String = constants.0.iter().map(|byte| format!("\\{byte:02x}")).collect();
     // In what `handle` is given, the caller comes first (is there one, and at 8 is it a failure), at 56 the route, at 84
     // the headers, whose texts lie behind them; the body, which would be next, is empty.
