@@ -22,6 +22,7 @@ pub(crate) mod session;
 pub(crate) mod start;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{FromRequest, Request, State};
@@ -29,13 +30,19 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{get, post};
 use http::{Uri, header};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tower_http::csrf::CsrfLayer;
 
 use frame::Frame;
 
 use crate::extract::read_body;
+use crate::patience::Patience;
 use crate::problem::{Problem, ProblemKind};
 use crate::services::Shared;
+
+/// How long a page waits for the end of an action.
+const WAIT: Duration = Duration::from_secs(10);
 
 /// Every page.
 pub(crate) fn router(services: &Shared) -> Router<Shared> {
@@ -117,6 +124,12 @@ fn filled_in(body: &[u8]) -> Vec<(String, String)> {
 /// What was filled into a field of a form, without the spaces around; nothing if there is no such field.
 fn field<'a>(form: &'a [(String, String)], name: &str) -> &'a str {
     form.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.trim())
+}
+
+/// What comes of what was done within as long as a page waits for it, by which the request may take longer.
+async fn came_of<T>(patience: &Patience, ended: oneshot::Receiver<T>) -> Option<T> {
+    patience.lengthen(WAIT);
+    timeout(WAIT, ended).await.ok()?.ok()
 }
 
 /// A query of these parameters.

@@ -1,7 +1,5 @@
 //! What the forms of `/alerts` do: about one incident, a mute, a dead letter. Each goes back to the page it stands on.
 
-use std::time::Duration;
-
 use axum::extract::State;
 use axum::response::{IntoResponse, Redirect, Response};
 use bellwether_alerts::{Actor, NewMute, Scope};
@@ -11,18 +9,17 @@ use maud::{Markup, html};
 use super::alerts::{Link, TITLE, tables};
 use super::frame::Frame;
 use super::session::SignedIn;
-use super::{Form, field, incident};
+use super::{Form, came_of, field, incident};
 use crate::api::deliveries::delivery_id;
 use crate::api::incidents::incident_id;
 use crate::api::mutes::mute_id;
 use crate::extract::Query;
+use crate::patience::Patience;
 use crate::problem::Problem;
 use crate::services::{Services, Shared};
 
 /// Bytes of a filled-in form.
 const FORM: usize = 64 << 10;
-/// How long the page waits for the end of an action.
-const WAIT: Duration = Duration::from_secs(10);
 /// For how long a monitor is muted from here, in milliseconds.
 const LASTS: [(&str, i64); 5] =
     [("30 m", 1_800_000), ("2 h", 7_200_000), ("8 h", 28_800_000), ("1 d", 86_400_000), ("7 d", 604_800_000)];
@@ -51,9 +48,10 @@ pub(crate) async fn change(
     signed_in: SignedIn,
     Query(Link { incident }): Query<Link>,
     State(services): State<Shared>,
+    patience: Patience,
     Form(form): Form<FORM>,
 ) -> Response {
-    let problem = match done(&services, &signed_in, &incident, &form).await {
+    let problem = match done(&services, &signed_in, &incident, &form, &patience).await {
         Ok(to) => return Redirect::to(&to).into_response(),
         Err(problem) => problem,
     };
@@ -73,6 +71,7 @@ async fn done(
     signed_in: &SignedIn,
     incident: &str,
     form: &[(String, String)],
+    patience: &Patience,
 ) -> Result<String, Problem> {
     signed_in.writes()?;
     let (alerts, who) = (services.alerts(), &signed_in.0);
@@ -89,7 +88,7 @@ async fn done(
         "act" => {
             let acting = alerts.act(Actor::Caller(who.clone()), id()?, field("action")).await?;
             // What comes of it stands in what happened, now or later.
-            let _ = tokio::time::timeout(WAIT, acting.ended).await;
+            came_of(patience, acting.ended).await;
         }
         "mute" => {
             let monitor = alerts.incident(who.organisation, id()?).await?.monitor_name;

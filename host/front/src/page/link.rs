@@ -1,8 +1,6 @@
 //! The links of notifications, at `/a/{token}`: the token is the credential. To follow one counts and changes nothing else,
 //! for mail scanners follow every link there is; what it offers to do is done by the form behind it.
 
-use std::time::Duration;
-
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bellwether_alerts::{Acting, Actor, Followed};
@@ -10,14 +8,13 @@ use bellwether_kernel::ErrorKind;
 use http::{HeaderValue, Method, StatusCode, header};
 use maud::{Markup, html};
 
+use super::came_of;
 use super::frame::{Frame, moment, problem, word};
 use crate::extract::Path;
 use crate::patience::Patience;
 use crate::problem::Problem;
 use crate::services::Shared;
 
-/// How long the page waits for the end of what is done.
-const WAIT: Duration = Duration::from_secs(10);
 const GONE: &str = "This link leads nowhere, or nowhere any more: the incident was removed, or its monitor does not offer \
     this now.";
 
@@ -82,12 +79,11 @@ pub(crate) async fn act(
         Err(error) => return Err(error.into()),
     };
     let label = offer.action.label();
-    patience.lengthen(WAIT);
     // What it gave may be more than whoever has the link is to see; the incident's trace has it.
-    let body = match tokio::time::timeout(WAIT, ended).await {
-        Ok(Ok(acted)) if acted.succeeded => html! { p { (label) ": done." } },
-        Ok(Ok(_)) => problem(&format!("{label}: it failed; the incident says why.")),
-        _ => html! { p { (label) ": it goes on; the incident will say what comes of it." } },
+    let body = match came_of(&patience, ended).await {
+        Some(acted) if acted.succeeded => html! { p { (label) ": done." } },
+        Some(_) => problem(&format!("{label}: it failed; the incident says why.")),
+        None => html! { p { (label) ": it goes on; the incident will say what comes of it." } },
     };
     Ok(page(&title, &body))
 }

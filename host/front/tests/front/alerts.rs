@@ -7,7 +7,7 @@ use bellwether_kernel::Timestamp;
 use serde_json::{Value, json};
 
 use crate::pages::Browser;
-use crate::support::{Host, NOW, playbook};
+use crate::support::{Host, NOW, SLOWLY, playbook};
 
 #[tokio::test]
 async fn the_page_of_alerts_shows_what_the_keys_organisation_has() {
@@ -89,9 +89,13 @@ async fn a_trial_of_routes_takes_what_is_not_given_from_the_monitors_it_names() 
 /// A host with an incident of a monitor that lets a playbook be started by link. Gives the incident's id and the links its
 /// channels would be told: label and path.
 pub(crate) async fn incident() -> (Host, String, Vec<(String, String)>) {
-    let settings =
-        FrontSettings { public_url: Some("https://bell.example".to_owned()), ..FrontSettings::default() };
-    let host = Host::with(settings).await;
+    incident_on(FrontSettings::default()).await
+}
+
+/// The same of a host with other settings.
+async fn incident_on(settings: FrontSettings) -> (Host, String, Vec<(String, String)>) {
+    let public_url = Some("https://bell.example".to_owned());
+    let host = Host::with(FrontSettings { public_url, ..settings }).await;
     for document in [
         playbook("heard", "alert", "{{ trigger.title }}"),
         playbook("restart", "manual", "{{ trigger.inputs.monitor }} by {{ trigger.inputs.by }}"),
@@ -107,6 +111,7 @@ pub(crate) async fn incident() -> (Host, String, Vec<(String, String)>) {
         "actions": [
             {"name": "restart", "label": "Restart <it>", "playbook": "restart", "by_link": true},
             {"name": "say", "app": "echo", "inputs": {"text": "hello"}},
+            {"name": "drawl", "app": "echo", "inputs": {"text": SLOWLY}},
         ],
         "links": [{"name": "runbook", "url": "https://wiki.example/load"}],
     });
@@ -124,6 +129,15 @@ pub(crate) async fn incident() -> (Host, String, Vec<(String, String)>) {
     let links = run["trigger"]["links"].as_array().unwrap().iter();
     let links = links.map(|link| (text(&link["label"]), path(text(&link["url"])))).collect();
     (host, text(&run["trigger"]["incident"]), links)
+}
+
+#[tokio::test]
+async fn a_page_says_what_came_of_an_action_though_it_takes_longer_than_a_request_may() {
+    let (host, id, _) = incident_on(FrontSettings { request_seconds: 1, ..FrontSettings::default() }).await;
+    let browser = Browser::new(&host, &host.write).await;
+    let page = format!("/alerts?incident={id}");
+    let then = browser.fill_in(&page, &[("do", "act"), ("action", "drawl")]).await;
+    assert!(then.contains("drawl succeeded"), "{then}");
 }
 
 #[tokio::test]
