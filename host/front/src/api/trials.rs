@@ -18,7 +18,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::samples::Reference;
-use crate::extract::{Authorised, Instant, Json, Path, Write, in_order};
+use crate::extract::{Authorised, Instant, Json, Moment, Path, Write, in_order};
 use crate::openapi::{Bodied, Failing, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::{Services, Shared};
@@ -32,10 +32,10 @@ pub(crate) struct MetricRange {
     /// Which of a keyed metric's series; by default all.
     #[serde(default)]
     keys: Vec<String>,
-    /// The first interval is the one that contains this instant.
-    start: Instant,
-    /// The last interval is the one that contains this instant; by default the present one.
-    end: Option<Instant>,
+    /// The first interval is the one that contains this. A day or a time without an offset is of the metric's time zone.
+    start: Moment,
+    /// The last interval is the one that contains this, of a day alone its beginning; by default the present one.
+    end: Option<Moment>,
 }
 
 /// Points to score.
@@ -359,22 +359,29 @@ impl Given {
 
     /// What a metric holds.
     async fn read(services: &Services, principal: &Principal, range: &MetricRange) -> Result<Self, Problem> {
-        let end = range.end.unwrap_or_else(|| Instant(services.parts.clock.now()));
-        in_order(("from.start", Some(range.start)), ("from.end", Some(end)))?;
-        let metric = services.metrics().get(principal.organisation, &range.metric.0).await?;
+        let (metrics, organisation) = (services.metrics(), principal.organisation);
+        let metric = metrics.get(organisation, &range.metric.0).await?;
+        let reference = MetricReference::Id(metric.id);
+        let instant = async |moment: Moment| metrics.instant(organisation, &reference, moment.0).await;
+        let start = instant(range.start).await?;
+        let end = match range.end {
+            Some(end) => instant(end).await?,
+            None => services.parts.clock.now(),
+        };
+        in_order(("from.start", Some(Instant(start))), ("from.end", Some(Instant(end))))?;
         let query = IntervalQuery {
-            metric: MetricReference::Id(metric.id),
+            metric: reference,
             keys: if range.keys.is_empty() {
                 KeySelection::All
             } else {
                 KeySelection::Keys(range.keys.clone())
             },
-            start: range.start.0,
-            end: end.0,
+            start,
+            end,
             // Nothing added up is 0; of the other kinds there is no value then.
             fill: Fill::Zero,
         };
-        let found = services.metrics().query(principal.organisation, &query).await?;
+        let found = metrics.query(organisation, &query).await?;
         if found.is_empty() {
             let detail =
                 format!("the metric {:?} has no values of these keys in this range", metric.definition.name);
@@ -407,4 +414,20 @@ fn moment(start: Timestamp, step: Duration, steps: usize) -> Timestamp {
 /// Numbers as JSON has them: what cannot be told is null.
 fn known(values: &[f64]) -> Vec<Option<f64>> {
     values.iter().map(|value| Some(*value).filter(|value| !value.is_nan())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_day_of_a_metric_is_one_of_the_metrics_time_zone_as_where_its_values_are_read() {
+        let range = json!({"metric": "a", "start": "2024-04-01", "end": "2024-04-02T10:00:00"});
+        let range: MetricRange = serde_json::from_value(range).unwrap();
+        let read = |text| bellwether_kernel::Moment::parse(text).map(Moment);
+        assert_eq!(Some(range.start), read("2024-04-01"));
+        assert_eq!(range.end, read("2024-04-02T10:00:00"));
+    }
 }
