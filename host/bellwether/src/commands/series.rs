@@ -244,12 +244,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let answer = client.write(Method::PUT, &path, &[], body).await?;
             output::value(format, &answer, shown)?;
         }
-        SeriesCommand::Tags { metric, key: None, .. } => {
-            let keys = client.get(&[&METRICS[..], &[metric.as_str(), "tags"]].concat(), &[]).await?;
+        SeriesCommand::Tags { metric, key: None, limit } => {
+            let path = [&METRICS[..], &[metric.as_str(), "tags"]].concat();
+            let keys = client.list(&path, &[], limit.items()).await?;
             let columns = [("KEY", "/key"), ("VALUES", "/values"), ("SERIES", "/series")];
-            output::value(format, &keys, |keys| {
-                output::table(keys["items"].as_array().map_or(&[], Vec::as_slice), &columns)
-            })?;
+            output::listing(format, &keys, &columns)?;
         }
         SeriesCommand::Tags { metric, key: Some(key), limit } => {
             let path = [&METRICS[..], &[metric.as_str(), "tags", key.as_str()]].concat();

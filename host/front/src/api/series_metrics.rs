@@ -9,12 +9,13 @@ use utoipa::{IntoParams, ToSchema};
 use axum::extract::State;
 
 use super::series::filter;
-use crate::extract::{Authorised, Json, List, Path, Query, Read, Write};
+use crate::extract::{Authorised, Json, List, PageQuery, Path, Query, Read, Write};
 use crate::openapi::{Bodied, NotFound, Refusals};
 use crate::problem::Problem;
 use crate::services::{Services, Shared};
 
 const METRICS: List = List("metrics with tagged series");
+const KEYS: List = List("tag keys");
 const VALUES: List = List("tag values");
 
 /// How a metric's values came about.
@@ -285,11 +286,14 @@ pub(crate) async fn delete(
     Ok(Json(DeletedSeries { deleted }))
 }
 
-/// The tags of a metric's series.
+/// A page of the keys of the tags of a metric's series.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TagKeyList {
-    /// Ordered by key.
+    /// In the order of their bytes.
     items: Vec<TagKey>,
+    /// Pass it as `cursor` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
 }
 
 /// A tag's key.
@@ -305,32 +309,27 @@ struct TagKey {
 
 /// Lists the keys of the tags of a metric's series, with their cardinality.
 #[utoipa::path(get, path = "/v1/series/metrics/{metric}/tags", tag = "series", security(("key" = [])),
-    params(("metric" = String, Path, description = "Its name, percent-encoded")),
-    responses((status = 200, description = "The keys", body = TagKeyList), Refusals, NotFound))]
+    params(("metric" = String, Path, description = "Its name, percent-encoded"), PageQuery),
+    responses((status = 200, description = "A page of keys", body = TagKeyList), Refusals, NotFound))]
 pub(crate) async fn keys(
     Authorised(principal, ..): Authorised<Read>,
     Path(metric): Path<String>,
+    Query(query): Query<PageQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<TagKeyList>, Problem> {
-    let keys = services.series().tag_keys(principal.organisation, &metric).await?;
+    let page = KEYS.page(query.limit, query.cursor.as_deref())?;
+    let after = text_of(page.cursor.as_ref())?;
+    let mut keys = services.series().tag_keys(principal.organisation, &metric).await?;
+    keys.retain(|key| after.as_deref().is_none_or(|after| after < &*key.key));
+    let more = keys.len() > page.limit;
+    keys.truncate(page.limit);
+    let next = next(&KEYS, more, keys.last().map(|key| &*key.key));
     let shown = |key: bellwether_series::TagKey| TagKey {
         key: key.key.to_string(),
         values: key.values,
         series: key.series,
     };
-    Ok(Json(TagKeyList { items: keys.into_iter().map(shown).collect() }))
-}
-
-/// Which values.
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct TagValueQuery {
-    /// At most this many, 1 to 1000; by default 100.
-    #[param(minimum = 1, maximum = 1000)]
-    limit: Option<usize>,
-    /// `next` of the page before.
-    cursor: Option<String>,
+    Ok(Json(TagKeyList { items: keys.into_iter().map(shown).collect(), next }))
 }
 
 /// A page of a tag's values.
@@ -357,12 +356,12 @@ struct TagValue {
     params(
         ("metric" = String, Path, description = "The metric's name, percent-encoded"),
         ("key" = String, Path, description = "The tag's key, percent-encoded"),
-        TagValueQuery),
+        PageQuery),
     responses((status = 200, description = "A page of values", body = TagValueList), Refusals, NotFound))]
 pub(crate) async fn values(
     Authorised(principal, ..): Authorised<Read>,
     Path((metric, key)): Path<(String, String)>,
-    Query(query): Query<TagValueQuery>,
+    Query(query): Query<PageQuery>,
     State(services): State<Shared>,
 ) -> Result<Json<TagValueList>, Problem> {
     let page = VALUES.page(query.limit, query.cursor.as_deref())?;

@@ -22,6 +22,8 @@ use crate::services::{Services, Shared};
 pub(super) const TITLE: &str = "Metrics";
 /// Metrics, series and lines of a page.
 const ROWS: usize = 50;
+/// Keys of tags that one can be chosen of.
+const KEYS: usize = 100;
 /// Over how much time a metric is looked at, and in steps of how much, in milliseconds.
 const OVER: [(&str, i64, i64); 3] =
     [("1 h", 3_600_000, 60_000), ("1 d", 86_400_000, 600_000), ("7 d", 604_800_000, 3_600_000)];
@@ -116,8 +118,12 @@ async fn one(services: &Services, organisation: OrganisationId, wanted: &Wanted)
             input name="filter" value=(text_of_filter) aria-label="Only series with tags" placeholder="env:prod,!host:a*";
             select name="by" aria-label="By tag" {
                 option value="" { "all together" }
-                @for key in &keys { option value=(key.key) selected[by == Some(&*key.key)] { "by " (key.key) } }
+                @for (at, key) in keys.iter().enumerate() {
+                    @let chosen = by == Some(&*key.key);
+                    @if at < KEYS || chosen { option value=(key.key) selected[chosen] { "by " (key.key) } }
+                }
             }
+            @if keys.len() > KEYS { span.soft { (KEYS) " of " (keys.len()) " tags" } }
             select name="over" aria-label="Over how much time" {
                 @for (known, ..) in OVER { option selected[known == over] { (known) } }
             }

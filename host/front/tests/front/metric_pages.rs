@@ -61,6 +61,26 @@ async fn a_metric_is_found_by_its_name_and_shown_with_how_it_went() {
 }
 
 #[tokio::test]
+async fn of_many_tags_some_can_be_chosen_and_the_one_that_was_stays() {
+    let host = Host::new().await;
+    let tagged = |from: usize| {
+        let tags: Vec<_> = (from..from + 60).map(|number| format!("tag-{number:03}:a")).collect();
+        json!({"metric": "cpu", "tags": tags, "points": [["2024-04-01T11:59:00Z", 1]]})
+    };
+    let body = json!({"series": [tagged(0), tagged(60)]});
+    assert_eq!(host.ask("POST", "/v1/series", &host.write, body).await.status, 200);
+    let browser = Browser::new(&host, &host.read).await;
+    for (path, last, options) in [
+        ("/series?metric=cpu", "<option value=\"tag-099\">", 100),
+        ("/series?metric=cpu&by=tag-119", "<option value=\"tag-119\" selected>", 101),
+    ] {
+        let page = browser.open(path).await;
+        assert!(page.contains(last) && page.contains("100 of 120 tags"), "{page}");
+        assert_eq!(page.matches("<option value=\"tag-").count(), options, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn every_metric_and_every_series_is_on_some_page_of_its_list() {
     let host = Host::new().await;
     let point = json!([["2024-04-01T11:59:00Z", 1]]);

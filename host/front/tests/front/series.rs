@@ -111,6 +111,12 @@ async fn what_there_is_is_listed_in_pages() {
 
     let keys = host.get("/v1/series/metrics/cpu%20user/tags", &host.read).await.json();
     assert_eq!(keys["items"][1], json!({"key": "host", "values": 2, "series": 2}));
+    let first = host.get("/v1/series/metrics/cpu%20user/tags?limit=1", &host.read).await.json();
+    assert_eq!(first["items"], json!([{"key": "env", "values": 1, "series": 2}]));
+    let next = format!("/v1/series/metrics/cpu%20user/tags?cursor={}", first["next"].as_str().unwrap());
+    let rest = host.get(&next, &host.read).await.json();
+    assert_eq!((&rest["items"][0]["key"], &rest["next"]), (&json!("host"), &Value::Null), "{rest}");
+    host.get("/v1/series/metrics/up/tags?cursor=AAAA", &host.read).await.problem(400, "invalid");
     let values = host.get("/v1/series/metrics/cpu%20user/tags/host?limit=1", &host.read).await.json();
     assert_eq!(values["items"], json!([{"value": "a", "series": 1}]));
     let next = format!("/v1/series/metrics/cpu%20user/tags/host?cursor={}", values["next"].as_str().unwrap());
