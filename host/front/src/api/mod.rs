@@ -32,7 +32,7 @@ mod values;
 mod versions;
 mod words;
 
-pub(crate) use words::{Fill, TriggerKind};
+pub(crate) use words::{Fill, MetricKind, TriggerKind};
 
 use axum::middleware;
 use tower_http::compression::CompressionLayer;

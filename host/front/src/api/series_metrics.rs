@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use axum::extract::State;
 
 use super::series::filter;
+use super::words::MetricKind;
 use crate::extract::{Authorised, Json, List, PageQuery, Path, Query, Read, Write};
 use crate::openapi::{Bodied, NotFound, Refusals};
 use crate::problem::Problem;
@@ -17,31 +18,6 @@ use crate::services::{Services, Shared};
 const METRICS: List = List("metrics with tagged series");
 const KEYS: List = List("tag keys");
 const VALUES: List = List("tag values");
-
-/// How a metric's values came about.
-#[derive(Clone, Copy, Deserialize, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum MetricKind {
-    /// A measurement at a moment.
-    Gauge,
-    /// How many happened since the sample before.
-    Count,
-    /// How many happen a second.
-    Rate,
-    /// Measurements of many things, to be looked at together.
-    Distribution,
-}
-
-impl From<bellwether_series::MetricKind> for MetricKind {
-    fn from(kind: bellwether_series::MetricKind) -> Self {
-        match kind {
-            bellwether_series::MetricKind::Gauge => Self::Gauge,
-            bellwether_series::MetricKind::Count => Self::Count,
-            bellwether_series::MetricKind::Rate => Self::Rate,
-            bellwether_series::MetricKind::Distribution => Self::Distribution,
-        }
-    }
-}
 
 /// What is known of a metric with tagged series. What is left out is unknown, but its kind, which stays.
 #[derive(Default, Deserialize, Serialize, ToSchema)]
@@ -124,13 +100,7 @@ impl SeriesMetadata {
     /// What is known of a metric of this kind from now on.
     fn of_kind(self, kind: bellwether_series::MetricKind) -> bellwether_series::Metadata {
         bellwether_series::Metadata {
-            kind: match self.kind {
-                None => kind,
-                Some(MetricKind::Gauge) => bellwether_series::MetricKind::Gauge,
-                Some(MetricKind::Count) => bellwether_series::MetricKind::Count,
-                Some(MetricKind::Rate) => bellwether_series::MetricKind::Rate,
-                Some(MetricKind::Distribution) => bellwether_series::MetricKind::Distribution,
-            },
+            kind: self.kind.map_or(kind, Into::into),
             unit: self.unit,
             per_unit: self.per_unit,
             description: self.description,

@@ -65,6 +65,18 @@ words! {
         Average,
     }
 
+    /// How a metric's values came about.
+    MetricKind = bellwether_series::MetricKind {
+        /// A measurement at a moment.
+        Gauge,
+        /// How many happened since the sample before.
+        Count,
+        /// How many happen a second.
+        Rate,
+        /// Measurements of many things, to be looked at together.
+        Distribution,
+    }
+
     /// How long one value gathers samples.
     Interval = bellwether_metrics::Interval {
         /// Begins on the hour.

@@ -14,7 +14,7 @@ use super::plot::Course;
 use super::query;
 use super::session::SignedIn;
 use crate::api::series::{filter, page as page_of_series};
-use crate::api::series_metrics::{self, page as page_of_metrics};
+use crate::api::series_metrics::page as page_of_metrics;
 use crate::extract::Query;
 use crate::problem::Problem;
 use crate::services::{Services, Shared};
@@ -146,7 +146,7 @@ fn over(asked: &str) -> Result<(&'static str, i64, i64), FieldError> {
 }
 
 fn kind(kind: MetricKind) -> String {
-    word(series_metrics::MetricKind::from(kind))
+    word(crate::api::MetricKind::from(kind))
 }
 
 /// `byte`, `byte/second`
