@@ -54,12 +54,14 @@ impl<T: DeserializeOwned + Default> FromRequest<Shared> for JsonOrNothing<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, services: &Shared) -> Result<Self, Problem> {
-        if !request.headers().contains_key(header::CONTENT_TYPE)
-            && axum::body::HttpBody::is_end_stream(request.body())
-        {
+        let (parts, body) = request.into_parts();
+        let body = read_body(&parts.headers, body, services.settings().body_limit_bytes).await?;
+        // Clients that say of every request that it is JSON say it of this too.
+        if body.is_empty() {
             return Ok(Self(T::default()));
         }
-        Json::from_request(request, services).await.map(|Json(body)| Self(body))
+        require_json(&parts.headers)?;
+        read_json(&body).map(Self)
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
 use bellwether_front::FrontSettings;
+use http::Request;
 use serde_json::{Value, json};
 
 use crate::pages::Browser;
@@ -30,6 +32,32 @@ async fn who_waits_for_a_run_is_answered_though_it_takes_longer_than_a_request_m
     let started = run("/v1/playbooks/by-hand/runs", &host.write).await;
     run(&format!("/v1/runs/{}/replay", started["id"].as_str().unwrap()), &host.write).await;
     run(&hook, "").await;
+}
+
+#[tokio::test]
+async fn a_body_that_may_be_left_out_may_be_empty_whatever_is_said_of_it() {
+    let host = Host::new().await;
+    assert_eq!(
+        host.ask("POST", "/v1/playbooks", &host.admin, playbook("talk", "manual", "one")).await.status,
+        201
+    );
+    let empty = || Body::from_stream(futures::stream::empty::<Result<bytes::Bytes, std::io::Error>>());
+    for (content_type, body, status) in [
+        (Some("application/json"), Body::empty(), 202),
+        (Some("application/json"), empty(), 202),
+        (Some("text/plain"), Body::empty(), 202),
+        (None, empty(), 202),
+        (Some("application/json"), Body::from(" "), 400),
+        (None, Body::from("{}"), 415),
+    ] {
+        let mut request = Request::post("/v1/playbooks/talk/runs")
+            .header("authorization", format!("Bearer {}", host.write));
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
+        }
+        let answer = host.send(request.body(body).unwrap()).await;
+        assert_eq!(answer.status, status, "{content_type:?}: {}", answer.text());
+    }
 }
 
 #[tokio::test]
