@@ -12,7 +12,7 @@ use axum::extract::connect_info::{self, ConnectInfo};
 use axum::middleware::AddExtension;
 use axum::response::{IntoResponse, Response};
 use bellwether_kernel::Randomness;
-use http::{HeaderValue, StatusCode, header};
+use http::StatusCode;
 use parking_lot::Mutex;
 use serde_json::json;
 use tower::{Service, ServiceExt};
@@ -123,13 +123,10 @@ impl Inner {
     /// A problem as the envelope would write it, which is there only once the host is.
     fn refused(&self, problem: &Problem) -> Response {
         let id = self.request_ids.fresh();
-        let body = problem.body(id.to_str().unwrap_or_default());
-        let headers = [
-            (header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json")),
-            (header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER)),
-            (request_id::HEADER, id),
-        ];
-        (problem.kind().status(), headers, body).into_response()
+        let mut response = problem.clone().into_response();
+        problem.write_into(&mut response, &id);
+        response.headers_mut().insert(request_id::HEADER, id);
+        response
     }
 }
 
@@ -138,6 +135,7 @@ mod tests {
     use axum::body::Body;
     use axum::routing::get;
     use bellwether_kernel::SeededRandomness;
+    use http::header;
     use http_body_util::BodyExt;
 
     use super::*;

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::{ConnectInfo, MatchedPath, Request};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt;
@@ -185,10 +184,7 @@ impl Seen {
         // A page says it in its own words.
         let is_said = headers.contains_key(header::CONTENT_TYPE);
         if let Some(problem) = problem.filter(|_| !is_said) {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-            let body = problem.body(self.id.to_str().unwrap_or_default());
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-            *response.body_mut() = Body::from(body);
+            problem.write_into(&mut response, &self.id);
         }
         response.headers_mut().insert(request_id::HEADER, self.id);
         response

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bellwether_kernel::{ErrorKind, FieldError};
 use http::{HeaderName, HeaderValue, StatusCode, header};
@@ -275,6 +276,15 @@ impl Problem {
             errors: &self.0.errors,
         };
         serde_json::to_vec(&body).expect("a problem is plain text and numbers")
+    }
+
+    /// Writes that body into the answer.
+    pub(crate) fn write_into(&self, response: &mut Response, request_id: &HeaderValue) {
+        let body = self.body(request_id.to_str().unwrap_or_default());
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        *response.body_mut() = Body::from(body);
     }
 }
 
