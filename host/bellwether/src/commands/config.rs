@@ -35,6 +35,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let place = Place::of(&loaded.settings.data);
     let is_there = place.key().map_err(|error| Failure::Usage(format!("{error:#}")))?.is_some();
     let host_key = HostKeyShown { place, is_there };
+    if let Some(told) = loaded.passed_over_told() {
+        output::note!("{told}");
+    }
     if arguments.json {
         let entries = loaded.effective.into_iter();
         let entries: Map<String, Value> = entries

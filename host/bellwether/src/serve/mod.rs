@@ -44,7 +44,7 @@ pub(crate) fn run(loaded: &Loaded) -> Result<(), Failure> {
         .enable_all()
         .build()
         .context("the runtime does not start")?;
-    let result = runtime.block_on(serve(&loaded.settings, files));
+    let result = runtime.block_on(serve(loaded, files));
     // What still runs has been told to end; a stuck blocking call must not hold the process.
     runtime.shutdown_timeout(LAST_ANSWERS);
     Ok(result?)
@@ -64,9 +64,12 @@ pub(crate) async fn recover_operator_key(settings: &Settings) -> anyhow::Result<
     Ok(())
 }
 
-async fn serve(settings: &Settings, files: Files) -> anyhow::Result<()> {
-    let began = Instant::now();
+async fn serve(loaded: &Loaded, files: Files) -> anyhow::Result<()> {
+    let (began, settings) = (Instant::now(), &loaded.settings);
     let traces = log::start(&settings.log, &settings.traces)?;
+    if let Some(told) = loaded.passed_over_told() {
+        tracing::info!("variables of the environment are {told}");
+    }
     let mut signals = Signals::take().context("the signals cannot be taken")?;
     let recorder = bellwether_front::prometheus().install_recorder().context("the counters do not start")?;
     listen::raise_open_files();

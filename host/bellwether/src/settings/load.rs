@@ -64,6 +64,8 @@ pub(crate) struct Loaded {
     pub(crate) settings: Settings,
     /// Each setting's path, value and source, in the structs' order.
     pub(crate) effective: Vec<(String, Value, Source)>,
+    /// Variables that begin as ours do and are what Kubernetes tells of a Service.
+    pub(crate) passed_over: Vec<String>,
 }
 
 impl Loaded {
@@ -74,6 +76,13 @@ impl Loaded {
             found.map_or(Source::Default, |(.., source)| source.clone())
         };
         Failure::Usage(told(wrong, source))
+    }
+
+    /// That variables were passed over, for whoever meant one of them to be a setting.
+    pub(crate) fn passed_over_told(&self) -> Option<String> {
+        let variables = self.passed_over.join(", ");
+        let told = || format!("passed over, as what Kubernetes tells of a Service: {variables}");
+        (!variables.is_empty()).then(told)
     }
 }
 
@@ -166,7 +175,7 @@ pub(super) fn load(
     if let Some(file) = file {
         read_file(file, &known, &mut given, &mut problems);
     }
-    read_environment(environment, &known, &mut given, &mut problems);
+    let passed_over = read_environment(environment, &known, &mut given, &mut problems);
     given.extend(flags.into_iter().map(|(path, flag, value)| (path.to_owned(), (value, Source::Flag(flag)))));
     if !problems.is_empty() {
         return Err(problems.join("\n"));
@@ -183,7 +192,7 @@ pub(super) fn load(
             (path, value, source)
         })
         .collect();
-    Ok(Loaded { settings, effective })
+    Ok(Loaded { settings, effective, passed_over })
 }
 
 fn read_file(
@@ -241,12 +250,14 @@ fn collect(
     }
 }
 
+/// Reads what the environment sets; gives the variables that are no settings but of a Service.
 fn read_environment(
     environment: impl IntoIterator<Item = (OsString, OsString)>,
     known: &Known,
     given: &mut BTreeMap<String, (Value, Source)>,
     problems: &mut Vec<String>,
-) {
+) -> Vec<String> {
+    let mut passed_over = Vec::new();
     for (variable, text) in environment {
         // What is not ours may be any bytes.
         let variable = variable.to_string_lossy().into_owned();
@@ -265,6 +276,7 @@ fn read_environment(
                 let value = read_as(default, &text);
                 given.insert(setting, (value, Source::Environment(variable)));
             }
+            None if is_of_a_service(&variable, &text) => passed_over.push(variable),
             None => {
                 let near = known
                     .nearest(&setting)
@@ -274,12 +286,32 @@ fn read_environment(
             }
         }
     }
+    passed_over
+}
+
+/// Whether a variable is one of those by which Kubernetes tells every pod of a namespace of each Service there: of one that is
+/// called `bellwether`, or `bellwether-…`, they begin as ours do.
+fn is_of_a_service(variable: &str, value: &str) -> bool {
+    let is_link = || ["tcp://", "udp://", "sctp://"].iter().any(|scheme| value.starts_with(scheme));
+    // PORT_8780_TCP, PORT_8780_TCP_ADDR
+    let is_of_a_port = |rest: &str| {
+        let mut words = rest.split('_');
+        words.next().is_some_and(|port| port.parse::<u16>().is_ok())
+            && words.next().is_some_and(|protocol| matches!(protocol, "TCP" | "UDP" | "SCTP"))
+    };
+    variable.ends_with("_SERVICE_HOST")
+        || variable.ends_with("_SERVICE_PORT")
+        || variable.contains("_SERVICE_PORT_")
+        || variable.ends_with("_PORT") && is_link()
+        || variable.match_indices("_PORT_").any(|(at, word)| is_of_a_port(&variable[at + word.len()..]))
 }
 
 /// Text of the environment as the kind of value its setting's default is; what does not read stays text, and is
 /// refused with the setting's name where the settings are assembled.
 fn read_as(default: &Value, text: &str) -> Value {
     match default {
+        // As in the file: nothing at all would say that it is not set.
+        _ if text.trim() == "[]" => Value::Array(Vec::new()),
         Value::Number(_) => text.trim().parse::<u64>().map_or_else(|_| text.into(), Value::from),
         Value::Bool(_) => text.trim().parse::<bool>().map_or_else(|_| text.into(), Value::from),
         Value::Array(_) => text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect(),
@@ -384,6 +416,8 @@ mod tests {
             ("BELLWETHER_DIALECTS__THREATCONNECT__LISTEN", "127.0.0.1:3"),
             ("BELLWETHER_DIALECTS__THREATCONNECT__HOSTS", "tc.example.com"),
             ("BELLWETHER_TLS__CERTIFICATE", ""),
+            ("BELLWETHER_EMAIL__SERVER", "mail.example.com"),
+            ("BELLWETHER_EMAIL__FROM", "a@example.com"),
             ("BELLWETHER_EMAIL__PORT", "2525"),
             ("BELLWETHER_KEY", "bw_…"),
             ("HOME", "/"),
@@ -400,12 +434,62 @@ mod tests {
             let networks: Vec<_> = networks.iter().map(|network| network.0.to_string()).collect();
             assert_eq!(networks, ["10.0.0.0/8", "192.168.1.7/32"]);
         }
-        let none = with("egress.private_networks = []", &[], Vec::new()).expect("good settings").settings;
-        assert_eq!(none.egress.private_networks, Some(Vec::new()));
+        let unset = [("BELLWETHER_EGRESS__PRIVATE_NETWORKS", "")];
+        let unset = with("", &unset, Vec::new()).expect("good settings").settings;
+        assert_eq!(unset.egress.private_networks, None);
         assert_eq!(settings.dialects["threatconnect"].listen.map(|listen| listen.port()), Some(3));
         assert_eq!(settings.dialects["threatconnect"].hosts, ["tc.example.com"]);
         assert_eq!(settings.tls.certificate, None);
         assert_eq!(settings.email.port, Some(2525));
+    }
+
+    #[test]
+    fn a_list_is_emptied_alike_in_the_file_and_in_the_environment() {
+        let networks = ("BELLWETHER_EGRESS__PRIVATE_NETWORKS", "[]");
+        let trusted = ("BELLWETHER_PROXY__TRUSTED", " [] ");
+        let file = "proxy.trusted = [\"10.0.0.0/8\"]\negress.private_networks = [\"10.0.0.0/8\"]";
+        for (file, environment) in [("egress.private_networks = []", &[][..]), (file, &[networks, trusted])] {
+            let settings = with(file, environment, Vec::new()).expect("good settings").settings;
+            assert_eq!(settings.egress.private_networks, Some(Vec::new()));
+            assert_eq!(settings.proxy.trusted, Vec::new());
+        }
+        let refused = with("", &[("BELLWETHER_LISTEN", "[]")], Vec::new()).expect_err("no address");
+        assert!(refused.contains("at least one address"), "{refused}");
+    }
+
+    #[test]
+    fn what_kubernetes_tells_of_a_service_of_our_name_is_no_setting_and_is_told() {
+        let of_services = [
+            ("BELLWETHER_SERVICE_HOST", "10.96.0.7"),
+            ("BELLWETHER_SERVICE_PORT", "8780"),
+            ("BELLWETHER_SERVICE_PORT_HTTP", "8780"),
+            ("BELLWETHER_PORT", "tcp://10.96.0.7:8780"),
+            ("BELLWETHER_PORT_8780_TCP", "tcp://10.96.0.7:8780"),
+            ("BELLWETHER_PORT_8780_TCP_PROTO", "tcp"),
+            ("BELLWETHER_PORT_8780_TCP_PORT", "8780"),
+            ("BELLWETHER_PORT_8780_TCP_ADDR", "10.96.0.7"),
+            ("BELLWETHER_STATSD_SERVICE_HOST", "10.96.0.8"),
+            ("BELLWETHER_STATSD_PORT", "udp://10.96.0.8:8125"),
+            ("BELLWETHER_STATSD_PORT_8125_UDP_ADDR", "10.96.0.8"),
+        ];
+        let email = ("BELLWETHER_EMAIL__PORT", "2525");
+        let server = "email.server = \"mail.example.com\"\nemail.from = \"a@example.com\"";
+        let environment: Vec<_> = of_services.into_iter().chain([email]).collect();
+        let loaded = with(server, &environment, Vec::new()).expect("good settings");
+        assert_eq!(loaded.settings.email.port, Some(2525));
+        assert_eq!(loaded.passed_over, of_services.map(|(variable, _)| variable));
+        let told = loaded.passed_over_told().expect("it is told");
+        assert!(of_services.iter().all(|(variable, _)| told.contains(variable)), "{told}");
+        for (variable, value) in [
+            ("BELLWETHER_PORT", "8780"),
+            ("BELLWETHER_PORT_HTTP_TCP", "8780"),
+            ("BELLWETHER_PORT_8780", "8780"),
+            ("BELLWETHER_SERVICE", "10.96.0.7"),
+        ] {
+            let refused = with("", &[(variable, value)], Vec::new()).expect_err(variable);
+            assert!(refused.contains(&format!("there is no setting {variable}")), "{refused}");
+        }
+        assert_eq!(with("", &[], Vec::new()).expect("good settings").passed_over_told(), None);
     }
 
     #[test]
