@@ -73,6 +73,7 @@ async fn serve(loaded: &Loaded, files: Files) -> anyhow::Result<()> {
     let mut signals = Signals::take().context("the signals cannot be taken")?;
     let recorder = bellwether_front::prometheus().install_recorder().context("the counters do not start")?;
     listen::raise_open_files();
+    listen::describe();
     let tls = files.tls.map(RustlsConfig::from_config);
     if tls.is_some() {
         describe_gauge!(
@@ -95,18 +96,19 @@ async fn serve(loaded: &Loaded, files: Files) -> anyhow::Result<()> {
 
     // Sockets are served at once, so that whoever watches the host sees that it lives and how far its start is.
     let (mut servers, handle) = (JoinSet::new(), Handle::new());
+    let idle = Duration::from_secs(settings.http.idle_seconds);
     let (progress, scheme) = (Progress::default(), if tls.is_some() { "https" } else { "http" });
     progress.tell("opening the store: what was written last is read back");
     let door = Doorway::new(&progress, &SystemRandomness);
     let (mut doors, mut lines) = (Vec::new(), String::new());
     for bound in bound {
         lines.push_str(&format!("listening on {scheme}://{}\n", bound.address));
-        listen::serve(&mut servers, bound, tls.clone(), handle.clone(), door.clone())?;
+        listen::serve(&mut servers, bound, tls.clone(), handle.clone(), idle, door.clone())?;
     }
     for (name, bound) in dialects {
         lines.push_str(&format!("{name} listening on {scheme}://{}\n", bound.address));
         let door = Doorway::of_dialect(&progress, &SystemRandomness);
-        listen::serve(&mut servers, bound, tls.clone(), handle.clone(), door.clone())?;
+        listen::serve(&mut servers, bound, tls.clone(), handle.clone(), idle, door.clone())?;
         doors.push((name, door));
     }
 

@@ -45,6 +45,7 @@ pub(super) fn check(settings: &Settings) -> Result<(), Vec<FieldError>> {
     for (field, number) in [
         ("http.request_seconds", settings.http.request_seconds),
         ("http.install_seconds", settings.http.install_seconds),
+        ("http.idle_seconds", settings.http.idle_seconds),
         ("http.rate_burst", settings.http.rate_burst.into()),
         ("metrics.per_organisation", settings.metrics.per_organisation),
         ("metrics.keys_per_metric", settings.metrics.keys_per_metric),

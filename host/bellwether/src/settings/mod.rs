@@ -157,6 +157,9 @@ pub(crate) struct Http {
     pub(crate) request_seconds: u64,
     /// How long an upload of a component may take, its compilation included.
     pub(crate) install_seconds: u64,
+    /// How long a connection is kept between two requests, the head of the next included. A proxy in front that keeps it
+    /// for longer sends requests into connections that are just being closed.
+    pub(crate) idle_seconds: u64,
     /// Requests at work at once; more are told to come back.
     pub(crate) concurrent_requests: usize,
     /// Requests a second of one key, in the long run; 0 is no limit.
@@ -415,6 +418,8 @@ impl Default for Http {
             component_limit_bytes: front.component_limit_bytes,
             request_seconds: front.request_seconds,
             install_seconds: front.install_seconds,
+            // Beyond what proxies keep theirs for unless told: nginx and AWS's load balancers a minute, Caddy two.
+            idle_seconds: 150,
             concurrent_requests: front.concurrent_requests,
             rate_per_second: 0,
             rate_burst: 100,
