@@ -1,11 +1,12 @@
 //! What the types of the settings cannot say.
 
+use bellwether_engine::limits::COMPONENT;
 use bellwether_kernel::FieldError;
 use bellwether_store::LEAST_WATERMARK;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use super::Settings;
+use super::{EmailSecurity, Settings};
 
 /// The least the store's cache is: below, sled does not start.
 const LEAST_CACHE: u64 = 64 * 1024;
@@ -59,6 +60,13 @@ pub(super) fn check(settings: &Settings) -> Result<(), Vec<FieldError>> {
     ] {
         expect(number > 0, field, &number, "at least 1");
     }
+    let component = settings.http.component_limit_bytes;
+    expect(
+        component <= COMPONENT,
+        "http.component_limit_bytes",
+        &component,
+        &format!("at most {COMPONENT}, the largest component that is loaded"),
+    );
     let cache = settings.store.cache_bytes;
     expect(cache >= LEAST_CACHE, "store.cache_bytes", &cache, &format!("at least {LEAST_CACHE}"));
     let watermark = settings.store.watermark_bytes;
@@ -82,7 +90,17 @@ pub(super) fn check(settings: &Settings) -> Result<(), Vec<FieldError>> {
         &"",
         "the sender's address, as there is an email.server",
     );
-    expect(sends || email.from.is_none(), "email.server", &"", "a mail server, as there is an email.from");
+    let set = [
+        ("from", email.from.is_some()),
+        ("port", email.port.is_some()),
+        ("security", email.security != EmailSecurity::Starttls),
+        ("user", email.user.is_some()),
+        ("password_file", email.password_file.is_some()),
+        ("trusted_certificate", email.trusted_certificate.is_some()),
+    ];
+    if let Some((name, _)) = set.into_iter().find(|(_, is_set)| *is_set) {
+        expect(sends, "email.server", &"", &format!("a mail server, as there is an email.{name}"));
+    }
     let (user, password) = (email.user.is_some(), email.password_file.is_some());
     expect(user || !password, "email.user", &"", "a user, as there is an email.password_file");
     expect(password || !user, "email.password_file", &"", "a file, as there is an email.user");
@@ -139,7 +157,7 @@ fn is_filter(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Dialect;
+    use crate::settings::{Dialect, Email};
 
     #[test]
     fn the_defaults_are_right() {
@@ -149,7 +167,7 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_by_name() {
         type Change = fn(&mut Settings);
-        let changes: [(&str, Change); 20] = [
+        let changes: [(&str, Change); 23] = [
             ("listen", |settings| settings.listen.clear()),
             ("http.body_limit_bytes", |settings| settings.http.body_limit_bytes = 0),
             ("http.dialect_body_limit_bytes", |settings| settings.http.dialect_body_limit_bytes = 0),
@@ -184,7 +202,16 @@ mod tests {
             ("proxy.original_uri_header", |settings| {
                 settings.proxy.original_uri_header = "bad header".to_owned();
             }),
-            ("email.password_file", |settings| settings.email.user = Some("me".to_owned())),
+            ("email.password_file", |settings| {
+                settings.email = sending();
+                settings.email.user = Some("me".to_owned());
+            }),
+            ("email.user", |settings| {
+                settings.email = sending();
+                settings.email.password_file = Some("a".into());
+            }),
+            ("http.idle_seconds", |settings| settings.http.idle_seconds = 0),
+            ("http.component_limit_bytes", |settings| settings.http.component_limit_bytes = COMPONENT + 1),
             ("log.filter", |settings| settings.log.filter = "info=info=info".to_owned()),
             ("log.filter", |settings| settings.log.filter = "inof".to_owned()),
             ("traces.filter", |settings| settings.traces.filter = "bellwether_front".to_owned()),
@@ -194,6 +221,37 @@ mod tests {
             change(&mut settings);
             let wrong = check(&settings).expect_err(field);
             assert_eq!(wrong.iter().map(|error| error.field.as_str()).collect::<Vec<_>>(), [field]);
+        }
+    }
+
+    fn sending() -> Email {
+        let (server, from) = (Some("mail.example.com".to_owned()), Some("a@example.com".to_owned()));
+        Email { server, from, ..Email::default() }
+    }
+
+    #[test]
+    fn whatever_is_set_of_email_needs_a_server_to_send_by() {
+        let all: [(&str, fn(&mut Email)); 6] = [
+            ("from", |email| email.from = Some("a@example.com".to_owned())),
+            ("port", |email| email.port = Some(2525)),
+            ("security", |email| email.security = EmailSecurity::Tls),
+            ("user", |email| {
+                email.user = Some("me".to_owned());
+                email.password_file = Some("a".into());
+            }),
+            ("trusted_certificate", |email| email.trusted_certificate = Some("a.pem".into())),
+            ("password_file", |email| email.password_file = Some("a".into())),
+        ];
+        for (name, set) in all {
+            let mut settings = Settings::default();
+            set(&mut settings.email);
+            let wrong = check(&settings).expect_err(name);
+            let told = wrong.iter().find(|error| error.field == "email.server").expect(name);
+            assert_eq!(told.expected, format!("a mail server, as there is an email.{name}"));
+            settings.email = sending();
+            set(&mut settings.email);
+            let left = check(&settings).err().unwrap_or_default();
+            assert!(left.iter().all(|error| error.field != "email.server"), "{left:?}");
         }
     }
 
