@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bellwether_kernel::{Randomness, SystemRandomness};
 use clap::Args;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, LOCATION, RETRY_AFTER};
+use reqwest::redirect::Policy;
 use reqwest::{Certificate, Method, Response, StatusCode, Url};
 use serde_json::Value;
 
@@ -134,7 +135,9 @@ impl Client {
         });
         let builder = || {
             let agent = concat!("bellwether/", env!("CARGO_PKG_VERSION"));
-            reqwest::Client::builder().connect_timeout(CONNECT_TIME).user_agent(agent)
+            // Elsewhere the key would be left out, and a write become a read.
+            let builder = reqwest::Client::builder().redirect(Policy::none());
+            builder.connect_timeout(CONNECT_TIME).user_agent(agent)
         };
         let trusted = ca.map(certificates).transpose()?.unwrap_or_default();
         let http = builder()
@@ -259,6 +262,12 @@ impl Client {
                     retry_after(&response).unwrap_or(backoff(attempt)).min(LONGEST_WAIT)
                 }
                 Ok(response) => {
+                    if let Some(elsewhere) = leads_to(&response, &self.base) {
+                        let base = &self.base;
+                        return Err(Failure::Usage(format!(
+                            "{base} leads to {elsewhere}: if the host is there, set --url (or BELLWETHER_URL) to that"
+                        )));
+                    }
                     let (status, key_was_sent) = (response.status().as_u16(), self.key.is_some());
                     let body = response.bytes().await.unwrap_or_default();
                     return Err(Failure::Refused(Box::new(Problem::read(status, &body, key_was_sent))));
@@ -281,6 +290,20 @@ impl Client {
             attempt += 1;
         }
     }
+}
+
+/// Where an answer sends whoever asked a host at `base`, without the path that was asked for.
+fn leads_to(response: &Response, base: &Url) -> Option<Url> {
+    let location = response.headers().get(LOCATION).filter(|_| response.status().is_redirection())?;
+    let asked = response.url();
+    let mut to = asked.join(location.to_str().ok()?).ok()?;
+    let below = asked.path().strip_prefix(base.path().trim_end_matches('/')).unwrap_or(asked.path());
+    let root = to.path().strip_suffix(below).map(str::to_owned);
+    if let Some(root) = root {
+        to.set_path(&root);
+        to.set_query(None);
+    }
+    Some(to)
 }
 
 /// The certificates in a file.
@@ -397,6 +420,32 @@ mod tests {
                 Client::new(&url, None, None, Patience { attempts: 1, waits_for_a_host: false }).unwrap();
             let failed = client.get(&["v1"], &[]).await.unwrap_err().for_people();
             assert!(failed.contains("begins with https://"), "{failed}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_host_that_is_elsewhere_is_told_with_its_url_and_not_gone_to() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        for (base, location, told) in [
+            ("", "https://bell.example/v1/metrics?limit=1", "leads to https://bell.example/: "),
+            ("/bell/", "https://bell.example/v1/metrics?limit=1", "leads to https://bell.example/: "),
+            ("", "https://a.example/bell/v1/metrics?limit=1", "leads to https://a.example/bell: "),
+            ("", "https://sso.example/login?next=a", "leads to https://sso.example/login?next=a: "),
+        ] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}{base}", listener.local_addr().unwrap());
+            tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 4096]).await.unwrap();
+                let answer =
+                    format!("HTTP/1.1 308 Moved\r\nlocation: {location}\r\ncontent-length: 0\r\n\r\n");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            });
+            let patience = Patience { attempts: 1, waits_for_a_host: false };
+            let client = Client::new(&url, Some("bw_key"), None, patience).unwrap();
+            let failed = client.get(&["v1", "metrics"], &[("limit", "1".to_owned())]).await.unwrap_err();
+            assert!(matches!(&failed, Failure::Usage(text) if text.contains(told)), "{failed:?}");
+            assert!(failed.for_people().contains("--url"), "{failed:?}");
         }
     }
 
