@@ -46,9 +46,14 @@ pub(crate) fn value(
     value: &Value,
     text: impl FnOnce(&Value) -> String,
 ) -> anyhow::Result<()> {
+    print(&told(format, value, text))
+}
+
+/// `value` as it is for programs, as `text` says for people.
+pub(crate) fn told(format: Format, value: &Value, text: impl FnOnce(&Value) -> String) -> String {
     match format {
-        Format::Json => print(&format!("{value:#}\n")),
-        Format::Text => print(&text(value)),
+        Format::Json => format!("{value:#}\n"),
+        Format::Text => text(value),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use bellwether_access::CreatedKey;
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::{SpanRelativeTo, Timestamp};
 use reqwest::Method;
@@ -112,7 +113,10 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         // Of the host that this needs to be stopped nothing is asked.
         KeyCommand::Recover { data, config } => {
-            serve::recover_operator_key(&Flags::of_data(config, data).load()?.settings).await?;
+            let settings = Flags::of_data(config, data).load()?.settings;
+            let made = serve::recover_operator_key(&settings).await?;
+            output::deliver(&output::told(format, &recovered(&made), tell_recovered))
+                .map_err(anyhow::Error::from)?;
         }
         KeyCommand::List(limit) => list(&client()?, &["v1", "keys"], limit, format).await?,
         KeyCommand::Create(key) => create(&client()?, &["v1", "keys"], key, format).await?,
@@ -174,6 +178,20 @@ pub(crate) async fn create(
     Ok(())
 }
 
+/// As the API answers who makes a key.
+fn recovered(made: &CreatedKey) -> Value {
+    json!({ "key": { "id": made.key.id.as_str(), "name": made.key.name }, "token": made.token })
+}
+
+fn tell_recovered(made: &Value) -> String {
+    format!(
+        "operator key  {}\n\nShown this once. The other operator keys still work: revoke those that are lost with\n\
+         `bellwether key revoke`. This one's id is {}.\n",
+        output::cell(made.get("token")),
+        output::cell(made.pointer("/key/id"))
+    )
+}
+
 fn show(key: &Value) -> String {
     let fields = [
         ("id", "/id"),
@@ -207,7 +225,26 @@ fn expiry(text: &str) -> Result<Timestamp, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use bellwether_access::{Access, HostKey};
+    use bellwether_kernel::{SystemClock, SystemRandomness};
+    use bellwether_store::MemoryStore;
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_key_that_was_recovered_is_told_to_people_and_to_programs() {
+        let key = HostKey::from_hex(&"ab".repeat(32)).unwrap();
+        let (store, clock) = (Arc::new(MemoryStore::new()), Arc::new(SystemClock));
+        let access = Access::open(store, clock, Arc::new(SystemRandomness), key).await.unwrap();
+        let made = access.create_operator_key("host", "recovered operator", None).await.unwrap();
+        let told = |format| output::told(format, &recovered(&made), tell_recovered);
+        let read: Value = serde_json::from_str(&told(output::Format::Json)).expect("JSON");
+        assert_eq!((&read["token"], &read["key"]["id"]), (&json!(made.token), &json!(made.key.id.as_str())));
+        let text = told(output::Format::Text);
+        assert!(text.contains(&made.token) && text.contains(made.key.id.as_str()), "{text}");
+    }
 
     #[test]
     fn an_expiry_is_a_date_a_time_or_a_span_from_now() {

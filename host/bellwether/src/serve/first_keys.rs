@@ -40,15 +40,9 @@ pub(super) async fn print_once(
     pending.clear()
 }
 
-/// A new key of the operator, printed; the others stay.
-pub(crate) async fn recover(access: &Access) -> anyhow::Result<()> {
-    let operator = access.create_operator_key(ACTOR, "recovered operator", None).await?;
-    let id = &operator.key.id;
-    Ok(output::deliver(&format!(
-        "operator key  {}\n\nShown this once. The other operator keys still work: revoke those that are lost with\n\
-         `bellwether key revoke`. This one's id is {id}.\n",
-        operator.token
-    ))?)
+/// A new key of the operator; the others stay.
+pub(super) async fn recover(access: &Access) -> Result<CreatedKey, AccessError> {
+    access.create_operator_key(ACTOR, "recovered operator", None).await
 }
 
 /// Makes the keys, then revokes those of the same names that nobody has seen.

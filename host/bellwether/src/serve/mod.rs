@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
+use bellwether_access::CreatedKey;
 use bellwether_alerts::Mailer;
 use bellwether_front::{Doorway, Front, FrontSettings, Parts, Progress, RateLimit, Stopping};
 use bellwether_kernel::SystemRandomness;
@@ -50,8 +51,8 @@ pub(crate) fn run(loaded: &Loaded) -> Result<(), Failure> {
     Ok(result?)
 }
 
-/// Makes and prints another operator key, on a store no host runs on.
-pub(crate) async fn recover_operator_key(settings: &Settings) -> anyhow::Result<()> {
+/// Makes another operator key, on a store no host runs on.
+pub(crate) async fn recover_operator_key(settings: &Settings) -> anyhow::Result<CreatedKey> {
     if !settings.data.join("store").is_dir() {
         anyhow::bail!(
             "there is no store in {}; name the host's data folder with --data",
@@ -59,9 +60,9 @@ pub(crate) async fn recover_operator_key(settings: &Settings) -> anyhow::Result<
         );
     }
     let opened = Opened::open(settings).await?;
-    first_keys::recover(&opened.access).await?;
+    let made = first_keys::recover(&opened.access).await?;
     opened.close().await;
-    Ok(())
+    Ok(made)
 }
 
 async fn serve(loaded: &Loaded, files: Files) -> anyhow::Result<()> {
