@@ -78,13 +78,11 @@ impl<T> Queue<T> {
         self.state.lock().entries.len()
     }
 
-    /// Takes no more entries and drops those that are there.
-    pub(crate) fn close(&self) {
+    /// Takes no more entries and gives those that are there.
+    pub(crate) fn close(&self) -> VecDeque<T> {
         let mut state = self.state.lock();
         state.closed = true;
-        let left = std::mem::take(&mut state.entries);
-        drop(state);
-        drop(left);
+        std::mem::take(&mut state.entries)
     }
 }
 
@@ -122,10 +120,10 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_queue_drops_what_it_holds_and_takes_no_more() {
+    fn a_closed_queue_gives_back_what_it_holds_and_takes_no_more() {
         let queue = Queue::new();
         queue.put(1);
-        queue.close();
+        assert_eq!(queue.close(), [1]);
         assert!(!queue.put(2));
         assert_eq!(queue.len(), 0);
     }

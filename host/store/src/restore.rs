@@ -184,7 +184,7 @@ fn restore_into(
     db.flush().map_err(failed)?;
     let restored = Restored { rows: db.len() as u64, objects: frames.objects, left_out };
     drop(db);
-    sled::sync_folder(&store)?;
+    sled::sync_files(&store)?;
     Ok(restored)
 }
 

@@ -19,12 +19,12 @@ use crate::group::{self, Group, Rows};
 use crate::journal::{self, AppendError, Held, Journal, Replay};
 use crate::lock::FolderLock;
 use crate::migrate::{self, Migration};
-use crate::objects::make_private;
+use crate::objects::{make_private, sync_folder};
 use crate::openings;
 use crate::queue::Queue;
 use crate::space::{FreeSpace, Watermark};
 use crate::view::{self, View};
-use crate::writer::{CLOSED, GroupLimits, Job, Order, Shared, Writer};
+use crate::writer::{self, CLOSED, GroupLimits, Job, Order, Shared, Writer};
 use crate::{
     Batch, Committed, Direction, Health, Key, MAX_BATCH, MAX_KEY, MAX_VALUE, Refusal, Row, Store, StoreError,
     Unread,
@@ -143,7 +143,7 @@ impl SledStore {
         let journal = open_journal(&db, path, settings.journal_bytes, held)?;
         migrate::migrate(&db, found, migrations, |batch| commit_now(&db, batch))?;
         openings::count(&db, path)?;
-        sync_folder(path)?;
+        sync_files(path)?;
 
         let watermark =
             Watermark::new(path, settings.watermark_bytes, settings.watermark_interval, settings.free_space);
@@ -234,7 +234,8 @@ impl Store for SledStore {
         if !self.orders.put(Order::Commit(Job { batch, cost, answer: sender })) {
             return Err(CLOSED);
         }
-        answer.await.map_err(|_| CLOSED)?
+        // What was accepted and is not answered may have been written before the writer ended.
+        answer.await.map_err(|_| writer::unsure(&"the writer ended"))?
     }
 
     fn health(&self) -> Health {
@@ -325,12 +326,10 @@ fn remove_unfinished(path: &Path) -> io::Result<()> {
 
 /// Makes durable what sled leaves to chance: its settings, and that the folder knows its files. Its log and its
 /// snapshots it syncs itself.
-pub(crate) fn sync_folder(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn sync_files(path: &Path) -> Result<(), StoreError> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     for path in [Some(&*path.join("conf")), Some(path), parent].into_iter().flatten() {
-        std::fs::File::open(path)
-            .and_then(|file| file.sync_all())
-            .map_err(|error| io_failed(path, &error))?;
+        sync_folder(path).map_err(|error| io_failed(path, &error))?;
     }
     Ok(())
 }
@@ -372,7 +371,7 @@ fn open_journal(db: &sled::Db, path: &Path, full: u64, held: Held) -> Result<Jou
         );
     }
     // Before the store's version says that there is a journal, the folder knows its files.
-    sync_folder(path)?;
+    sync_files(path)?;
     if last > durable {
         // Also if it is but the record of a close: the file it is in may be the next to be overwritten.
         tracing::info!(rows = rows.len(), records = last - durable, "the journal's rows go to sled");

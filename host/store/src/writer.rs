@@ -5,6 +5,7 @@
 //! is to be seen before it is durable. Batches that come while a group syncs are the next group.
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -32,6 +33,11 @@ const BUSY: usize = 4;
 
 /// What a closed store answers.
 pub(crate) const CLOSED: StoreError = StoreError::Unavailable("it is closed");
+
+/// What a commit is answered of which nobody knows whether it was written.
+pub(crate) fn unsure(why: &dyn Display) -> StoreError {
+    StoreError::Failed(format!("it is not known whether this was written: {why}"))
+}
 
 /// What a commit gets in the end.
 type Answer = Result<Committed, StoreError>;
@@ -103,7 +109,7 @@ impl Writer {
         let checkpoints = Checkpoints::start(db, view.clone())?;
         let run = move || {
             slice::shorten();
-            let run = Run {
+            let mut run = Run {
                 view,
                 journal,
                 checkpoints,
@@ -120,7 +126,12 @@ impl Writer {
                 tracing::error!(%error, "the store takes no more writes");
             }
             shared.close();
-            queue.close();
+            // Nobody has begun to write these.
+            for order in run.inbox.drain(..).chain(queue.close()) {
+                if let Order::Commit(job) = order {
+                    let _ = job.answer.send(Err(CLOSED));
+                }
+            }
         };
         let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
@@ -177,7 +188,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Until the store is closed. An error is one after which nothing may be written any more.
-    fn run(mut self) -> Result<(), StoreError> {
+    fn run(&mut self) -> Result<(), StoreError> {
         let mut next = Next::default();
         let mut closing = false;
         // As many as had a batch here when the last group was answered: who is answered comes again soon.
@@ -244,7 +255,12 @@ impl Run<'_> {
             callers.answer(self.shared);
             return Ok(());
         }
-        match self.make_durable(&rows) {
+        let shown = self.make_durable(&rows).and_then(|()| {
+            let _ = self.shared.watermark.check(bytes as u64);
+            // What is durable and cannot be shown is there after the next opening.
+            self.show(rows, bytes).map_err(AppendError::Unsure)
+        });
+        match shown {
             Ok(()) => {}
             Err(AppendError::Full) => {
                 callers.refuse(|| self.shared.watermark.full());
@@ -255,26 +271,28 @@ impl Run<'_> {
                 // The first failure is the last: what the disk holds is not known any more, and a repeated sync may
                 // succeed without having written what this one lost.
                 self.shared.close();
-                let message = format!("it is not known whether this was written: {error}");
-                callers.refuse(|| StoreError::Failed(message.clone()));
+                callers.refuse(|| unsure(&error));
                 callers.barriers.clear();
                 callers.answer(self.shared);
                 return Err(error);
             }
         }
-        let _ = self.shared.watermark.check(bytes as u64);
-        // A tee's reader scans what is shown first and then adds what the tee has: in this order nothing is missed.
-        if self.tees.is_empty() {
-            self.view.apply(rows)?;
-        } else {
-            let rows = Arc::new(rows);
-            self.view.apply(Rows::clone(&rows))?;
-            self.tees.retain(|tee| tee.send(&rows, bytes));
-        }
         callers.answer(self.shared);
         if self.view.has_many_removed() && !self.checkpoints.is_under_way()? {
             self.begin_checkpoint()?;
         }
+        Ok(())
+    }
+
+    /// Shows readers a group that is durable.
+    fn show(&mut self, rows: Rows, bytes: usize) -> Result<(), StoreError> {
+        if self.tees.is_empty() {
+            return self.view.apply(rows);
+        }
+        // A tee's reader scans what is shown first and then adds what the tee has: in this order nothing is missed.
+        let rows = Arc::new(rows);
+        self.view.apply(Rows::clone(&rows))?;
+        self.tees.retain(|tee| tee.send(&rows, bytes));
         Ok(())
     }
 
@@ -295,7 +313,7 @@ impl Run<'_> {
 
     /// Settles everything. A last record without rows says that there is nothing behind it: should sled lose its
     /// newest rows, it shows.
-    fn close(mut self) -> Result<(), StoreError> {
+    fn close(&mut self) -> Result<(), StoreError> {
         self.checkpoints.wait()?;
         if !self.journal.is_begun() {
             return Ok(());

@@ -208,6 +208,34 @@ async fn a_failed_sync_closes_the_store_for_good() {
     assert_eq!(store.get(&key(3)).await.unwrap(), None);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_is_durable_and_cannot_be_shown_is_not_told_as_one_that_was_not_written() {
+    use std::os::unix::fs::FileExt as _;
+    let folder = folder();
+    let store = open(&folder);
+    for begin in (0..2000).step_by(100) {
+        let mut batch = Batch::new();
+        for number in begin..begin + 100 {
+            batch.put(key(number), vec![1; 1000]);
+        }
+        store.commit(batch).await.unwrap();
+    }
+    drop(store);
+    let store = open(&folder);
+    // What sled has not in memory does not read any more, for a while.
+    let log = std::fs::OpenOptions::new().read(true).write(true).open(folder.path().join("db")).unwrap();
+    let whole = std::fs::read(folder.path().join("db")).unwrap();
+    log.write_all_at(&vec![0x55; whole.len()], 0).unwrap();
+    let mut delete = Batch::new();
+    delete.delete(key(1500));
+    let error = store.commit(delete).await.unwrap_err();
+    log.write_all_at(&whole, 0).unwrap();
+    assert!(matches!(&error, StoreError::Failed(why) if why.contains("not known")), "{error}");
+    assert_eq!(store.health().refusing, Some(Refusal::Closed));
+    drop(store);
+    assert_eq!(open(&folder).get(&key(1500)).await.unwrap(), None, "it was written");
+}
+
 #[cfg(target_os = "linux")]
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkpoint_that_fails_closes_the_store_and_loses_nothing() {
