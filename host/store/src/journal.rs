@@ -70,12 +70,30 @@ pub(crate) struct Replay {
 
 /// The files in `folder` that were found damaged, kept as they were found, and not yet removed by anybody.
 pub(crate) fn set_aside(folder: &Path) -> Vec<PathBuf> {
-    NAMES.iter().map(|name| aside(&folder.join(name))).filter(|path| path.exists()).collect()
+    let Ok(files) = std::fs::read_dir(folder) else { return Vec::new() };
+    let is_kept = |path: &PathBuf| {
+        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+        NAMES
+            .iter()
+            .any(|of| name.strip_prefix(of).is_some_and(|added| added.split('.').any(|one| one == DAMAGED)))
+    };
+    let mut kept: Vec<_> = files.flatten().map(|file| file.path()).filter(is_kept).collect();
+    kept.sort_unstable();
+    kept
 }
 
-/// Where a damaged file is kept.
+/// What is added to the name of a file that was damaged and is kept; a number is too where that name is taken.
+const DAMAGED: &str = "damaged";
+
+/// Where a damaged file is to be kept, beside those of before.
 fn aside(path: &Path) -> PathBuf {
-    path.with_added_extension("damaged")
+    let first = path.with_added_extension(DAMAGED);
+    let (mut kept, mut number) = (first.clone(), 1);
+    while kept.exists() {
+        number += 1;
+        kept = first.with_added_extension(number.to_string());
+    }
+    kept
 }
 
 /// The files in `folder` that are missing.

@@ -116,6 +116,30 @@ fn a_damaged_record_with_whole_ones_behind_it_is_told_and_the_file_kept_as_it_wa
 }
 
 #[test]
+fn what_is_kept_of_one_damage_stays_beside_what_is_kept_of_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(NAMES[0]);
+    for found in ["first", "second", "third"] {
+        std::fs::write(&path, found).unwrap();
+        Turn::open(path.clone(), false).unwrap().set_aside(0).unwrap();
+    }
+    let kept = || {
+        let kept = set_aside(folder.path()).into_iter();
+        kept.map(|path| {
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            (name, std::fs::read_to_string(path).unwrap())
+        })
+        .collect::<Vec<_>>()
+    };
+    let expected =
+        [("journal.0.damaged", "first"), ("journal.0.damaged.2", "second"), ("journal.0.damaged.3", "third")]
+            .map(|(name, found)| (name.to_owned(), found.to_owned()));
+    assert_eq!(kept(), expected);
+    std::fs::remove_file(folder.path().join("journal.0.damaged")).unwrap();
+    assert_eq!(kept(), expected[1..]);
+}
+
+#[test]
 fn records_of_a_former_turn_are_not_taken_for_new_ones() {
     let folder = tempfile::tempdir().unwrap();
     let (mut journal, _) = open(folder.path(), 0).unwrap();

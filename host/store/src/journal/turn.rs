@@ -81,9 +81,11 @@ impl Turn {
     /// Keeps a copy of the file as it is, and takes what is behind `end` out of it: what is lost is told once.
     pub(super) fn set_aside(&self, end: usize) -> Result<(), StoreError> {
         let aside = aside(&self.path);
-        std::fs::copy(&self.path, &aside)
-            .and_then(|_| File::open(&aside)?.sync_all())
-            .map_err(|error| io_failed(&aside, &error))?;
+        std::fs::copy(&self.path, &aside).and_then(|_| File::open(&aside)?.sync_all()).map_err(|error| {
+            // Half a copy is no evidence, and the next try would leave another.
+            let _ = std::fs::remove_file(&aside);
+            io_failed(&aside, &error)
+        })?;
         let zeros = vec![0; (self.filled as usize).saturating_sub(end)];
         self.file
             .write_all_at(&zeros, end as u64)
