@@ -207,7 +207,9 @@ impl SmtpMailer {
         message: &[u8],
         posted: &mut Posted,
     ) -> Result<(), SendError> {
-        let international = recipients.iter().any(|(_, address)| !address.to_string().is_ascii());
+        let is_beyond_ascii = |address: &Address| !address.to_string().is_ascii();
+        let international =
+            is_beyond_ascii(&self.from.email) || recipients.iter().any(|(_, to)| is_beyond_ascii(to));
         let mut parameters = Vec::new();
         if international && connection.server_info().supports_feature(Extension::SmtpUtfEight) {
             parameters.push(MailParameter::SmtpUtfEight);

@@ -114,6 +114,21 @@ async fn each_recipient_is_told_apart_and_the_message_carries_the_hosts_headers(
 }
 
 #[tokio::test]
+async fn a_sender_beyond_ascii_is_announced_to_a_server_that_takes_one() {
+    let says = |line: &str| match line {
+        line if line.starts_with("EHLO") => "250-mail.example\r\n250-SMTPUTF8\r\n250 8BITMIME",
+        line => usual(line),
+    };
+    let (port, served) = server(says).await;
+    let from = sender("Bellwether <größe@acme.example>").unwrap();
+    let mailer = SmtpMailer { from, ..mailer(port, None) };
+    mailer.post(&letter(&["a@acme.example"], &[])).await.unwrap();
+    let lines = served.await.unwrap();
+    let announced = "MAIL FROM:<größe@acme.example> SMTPUTF8";
+    assert!(lines.iter().any(|line| line == announced), "{lines:?}");
+}
+
+#[tokio::test]
 async fn what_the_server_says_to_the_whole_is_for_good_or_for_now_by_its_code() {
     for (answer, refused) in [("552 too large", true), ("451 later", false)] {
         let says: fn(&str) -> &'static str = match refused {
