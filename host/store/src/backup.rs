@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
@@ -63,6 +63,13 @@ const PAGE: usize = 256;
 const PART: usize = 64 * 1024;
 const PARTS: usize = 16;
 
+/// How long a receiver takes no part before it is taken for gone, though it did not say so: until then objects that nothing
+/// refers to any more stay where they are.
+const PATIENCE: Duration = Duration::from_secs(5 * 60);
+
+/// How often is looked whether it has room for another: at this pace it gets 200 MB a second.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// How long the last part of a backup that fails is ahead of the error: whoever sends parts on breaks off at that, and
 /// what it has not sent by then is lost.
 const LAST_WORDS: Duration = Duration::from_millis(250);
@@ -86,8 +93,8 @@ pub struct LeftOut {
 /// gives what is told of it, such as whose samples it held; `None` if it knows nothing of it.
 ///
 /// The parts, put one after the other, are the backup. An error is the last thing received; what came before is then no
-/// backup, but says why ([`crate::inspect`]). Runs on a thread of its own until the last part is taken or the receiver
-/// dropped.
+/// backup, but says why ([`crate::inspect`]). Runs on a thread of its own until the last part is taken, the receiver dropped,
+/// or no part taken for five minutes.
 #[must_use]
 pub fn backup(
     store: &SledStore,
@@ -95,17 +102,30 @@ pub fn backup(
     left_out: Vec<LeftOut>,
     damaged: impl Fn(&Digest, &str) -> Option<LeftOut> + Send + 'static,
 ) -> mpsc::Receiver<Result<Bytes, StoreError>> {
-    let (sender, receiver) = mpsc::channel(PARTS);
+    backup_with(store, objects, left_out, damaged, PATIENCE)
+}
+
+fn backup_with(
+    store: &SledStore,
+    objects: &Objects,
+    left_out: Vec<LeftOut>,
+    damaged: impl Fn(&Digest, &str) -> Option<LeftOut> + Send + 'static,
+    patience: Duration,
+) -> mpsc::Receiver<Result<Bytes, StoreError>> {
+    // And a place for an error.
+    let (sender, receiver) = mpsc::channel(PARTS + 1);
     let (source, hold) = (store.source(), objects.hold());
     let objects = objects.clone();
     let run = {
         let sender = sender.clone();
         move || {
-            let parts = Parts { sender: sender.clone(), part: BytesMut::with_capacity(PART) };
-            if let Err(error) = write_backup(&source, &objects, &hold, &left_out, &damaged, parts) {
+            let parts = Parts { sender: sender.clone(), part: BytesMut::with_capacity(PART), patience };
+            let written = write_backup(&source, &objects, &hold, &left_out, &damaged, parts);
+            drop((source, hold));
+            if let Err(error) = written {
                 std::thread::sleep(LAST_WORDS);
                 // Without a receiver there is nobody to tell.
-                let _ = sender.blocking_send(Err(error));
+                let _ = sender.try_send(Err(error));
             }
         }
     };
@@ -309,6 +329,25 @@ fn not_taken(error: io::Error) -> StoreError {
 struct Parts {
     sender: mpsc::Sender<Result<Bytes, StoreError>>,
     part: BytesMut,
+    /// [`PATIENCE`], until that is at its end.
+    patience: Duration,
+}
+
+impl Parts {
+    fn send(&mut self, part: Bytes) -> io::Result<()> {
+        let began = Instant::now();
+        // The last place is the error's.
+        while self.sender.capacity() == 1 && !self.sender.is_closed() {
+            if began.elapsed() >= self.patience {
+                // Its last words wait for nobody.
+                self.patience = Duration::ZERO;
+                let why = format!("nobody took a part of it for {} seconds", began.elapsed().as_secs());
+                return Err(io::Error::new(ErrorKind::TimedOut, why));
+            }
+            std::thread::sleep(PAUSE);
+        }
+        self.sender.try_send(Ok(part)).map_err(|_| ErrorKind::BrokenPipe.into())
+    }
 }
 
 impl Write for Parts {
@@ -326,7 +365,7 @@ impl Write for Parts {
             return Ok(());
         }
         let part = std::mem::replace(&mut self.part, BytesMut::with_capacity(PART)).freeze();
-        self.sender.blocking_send(Ok(part)).map_err(|_| ErrorKind::BrokenPipe.into())
+        self.send(part)
     }
 }
 

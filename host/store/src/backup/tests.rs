@@ -279,21 +279,44 @@ async fn what_does_not_fit_is_refused_with_nothing_left_of_it() {
     assert_eq!(fs::read_dir(&into).unwrap().count(), 0);
 }
 
+/// Does not compress, so the parts fill up.
+fn noise(number: u64) -> Vec<u8> {
+    let mut value = Vec::new();
+    for block in 0..crate::MAX_VALUE as u64 / 32 {
+        value.extend_from_slice(Digest::of(&number.wrapping_add(block << 32).to_le_bytes()).as_bytes());
+    }
+    value
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_stops_taking_parts_and_does_not_close_ends_the_backup_and_gives_the_objects_free() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = SledStore::open(&folder.path().join("store"), SledSettings::default()).unwrap();
+    let objects = Objects::open(&folder.path().join("components")).unwrap();
+    let digest = objects.put(&(0..128).flat_map(noise).collect::<Vec<_>>()).unwrap();
+    let mut parts = backup_with(&store, &objects, Vec::new(), |_, _| None, Duration::ZERO);
+    // All the places for parts are taken, and then that of the error.
+    while parts.len() <= PARTS {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    objects.remove(&digest).unwrap();
+    assert_eq!(objects.get(&digest).unwrap(), None, "nothing holds it any more");
+    let mut received = Vec::new();
+    let error = loop {
+        match parts.recv().await.unwrap() {
+            Ok(part) => received.extend_from_slice(&part),
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!(error.contains("nobody took a part"), "{error}");
+    assert!(restore(&received[..], &folder.path().join("restored")).is_err());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_that_is_too_slow_fails_the_backup_and_not_the_store() {
     let folder = tempfile::tempdir().unwrap();
     let store = SledStore::open(&folder.path().join("store"), SledSettings::default()).unwrap();
     let objects = Objects::open(&folder.path().join("components")).unwrap();
-    let noise = |number: u64| {
-        // Does not compress, so the parts fill up.
-        let mut value = Vec::new();
-        for block in 0..crate::MAX_VALUE as u64 / 32 {
-            value.extend_from_slice(
-                Digest::of(&(number, block).0.wrapping_add(block << 32).to_le_bytes()).as_bytes(),
-            );
-        }
-        value
-    };
     let fill = async |from: u64, bytes: usize| {
         let mut number = from;
         let mut written = 0;
