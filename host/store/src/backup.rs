@@ -199,14 +199,15 @@ fn write_all(
         out.rows(page.iter().map(|(key, value)| (key, Some(value))))?;
         write_committed(&committed, out)?;
     }
-    // Whatever the scan saw was applied by now: with the groups up to here, all of each of them is in the backup.
-    source.barrier()?;
+    // Whatever the scan saw was applied by now: with the groups up to here, all of each of them is in the backup, and a row of
+    // each object that is there by now: one that refers to it, or a loose one.
+    let there = hold.list_before(|| source.barrier())?;
     write_committed(&committed, out)?;
     drop(committed);
 
     let mut named: BTreeMap<Digest, &LeftOut> =
         left_out.iter().map(|left_out| (left_out.digest, left_out)).collect();
-    for digest in hold.list()? {
+    for digest in there {
         let how = match objects.get(&digest) {
             Ok(Some(bytes)) => {
                 // Whatever is said of it: it may have been put back.

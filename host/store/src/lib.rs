@@ -155,7 +155,7 @@ pub enum StoreError {
     DiskFull {
         /// Bytes free.
         free: u64,
-        /// Bytes that must be: the watermark, or the size of the object.
+        /// Bytes that must be: the watermark, or the size of the object and [`LEAST_WATERMARK`].
         needed: u64,
     },
     /// The writer's queue is full, or the store is closed.

@@ -1,7 +1,7 @@
 //! Objects that come and go while rows refer to them.
 //!
 //! An object is on the disk before a row refers to it, and removed after none does. Around both a *loose* row names it: a
-//! number, whose it is, and its digest. So a start finds what a crash left.
+//! number, whose it is, and its digest. So a start finds what a crash left, and what could not be removed while a backup ran.
 
 use serde::{Deserialize, Serialize};
 
@@ -51,7 +51,8 @@ impl Loose {
         }
         self.store.commit(announced).await?;
         let objects = self.objects.clone();
-        let putting = move || new.into_iter().try_for_each(|(_, bytes)| objects.put(&bytes).map(drop));
+        let putting =
+            move || new.into_iter().try_for_each(|(digest, bytes)| objects.put_under(&digest, &bytes));
         let done = blocking("putting objects", putting).await;
         if done.is_err() {
             self.discard(digests).await;
@@ -90,7 +91,8 @@ impl Loose {
         }
     }
 
-    /// Removes objects that no row refers to; who has one open reads on.
+    /// Removes objects that no row refers to; who has one open reads on. While a backup runs they stay, and so do their loose
+    /// rows: their files go with the end of the backup or, if the process ends before, with the next start.
     ///
     /// # Errors
     /// The store's, and the file system's.
@@ -98,13 +100,24 @@ impl Loose {
         if digests.is_empty() {
             return Ok(());
         }
+        let objects = self.objects.clone();
+        let removing = move || {
+            let mut gone = Vec::with_capacity(digests.len());
+            for digest in digests {
+                if objects.remove(&digest)? {
+                    gone.push(digest);
+                }
+            }
+            Ok(gone)
+        };
+        let gone = blocking("removing objects", removing).await?;
+        if gone.is_empty() {
+            return Ok(());
+        }
         let mut batch = Batch::new();
-        for digest in &digests {
+        for digest in &gone {
             batch.delete(self.row(digest));
         }
-        let objects = self.objects.clone();
-        let removing = move || digests.iter().try_for_each(|digest| objects.remove(digest));
-        blocking("removing objects", removing).await?;
         self.store.commit(batch).await.map(drop)
     }
 
@@ -120,15 +133,13 @@ impl Loose {
     /// # Errors
     /// The store's, and the file system's.
     pub async fn clear(&self, is_used: impl Fn(&Digest) -> bool) -> Result<(), StoreError> {
-        let (mut batch, mut left) = (Batch::new(), Vec::new());
+        let mut batch = Batch::new();
         let mut rows = Walk::forward(&*self.store, self.all.prefix());
         while let Some((key, _, digest)) = rows.next_read(|key, _| digest_of(key)).await? {
-            if !is_used(&digest) {
-                left.push(digest);
+            if is_used(&digest) || self.objects.remove(&digest)? {
+                batch.delete(key);
             }
-            batch.delete(key);
         }
-        left.iter().try_for_each(|digest| self.objects.remove(digest))?;
         if !batch.is_empty() {
             self.store.commit(batch).await?;
         }
@@ -155,7 +166,7 @@ mod tests {
         loose: Loose,
         store: Arc<MemoryStore>,
         objects: Objects,
-        _folder: tempfile::TempDir,
+        folder: tempfile::TempDir,
     }
 
     impl House {
@@ -164,7 +175,7 @@ mod tests {
             let (store, objects) = (Arc::<MemoryStore>::default(), Objects::open(folder.path()).unwrap());
             let all = Key::new(Space::RecordLoose).number(1);
             let loose = Loose::new(Arc::clone(&store) as _, objects.clone(), all);
-            Self { loose, store, objects, _folder: folder }
+            Self { loose, store, objects, folder }
         }
 
         /// How many objects there are, and how many loose rows.
@@ -226,6 +237,31 @@ mod tests {
         assert_eq!(house.counts().await, (2, 2));
         house.loose.clear(|digest| *digest == digests[0]).await.unwrap();
         assert_eq!(house.counts().await, (1, 0));
+    }
+
+    #[tokio::test]
+    async fn what_is_removed_while_a_backup_runs_is_removed_by_a_start_if_the_backup_never_ends() {
+        let house = House::new();
+        let (old, first) = objects(&["a", "b"]);
+        house.loose.put(first).await.unwrap();
+        house.loose.swap(Batch::new(), old.clone(), &[]).await.unwrap();
+        let hold = house.objects.hold();
+        house.loose.swap(Batch::new(), Vec::new(), &old).await.unwrap();
+        house.loose.remove(old.clone()).await.unwrap();
+        assert_eq!(house.counts().await, (0, 2));
+        // The process is killed: nobody drops the hold.
+        std::mem::forget(hold);
+        let killed = House { objects: Objects::open(house.folder.path()).unwrap(), ..house };
+        assert_eq!(killed.counts().await, (2, 2));
+        let loose = Loose { objects: killed.objects.clone(), ..killed.loose.clone() };
+        // And a start that finds a backup at work leaves it to the next.
+        let hold = killed.objects.hold();
+        loose.clear(|_| false).await.unwrap();
+        assert_eq!(killed.counts().await, (0, 2));
+        drop(hold);
+        loose.clear(|_| false).await.unwrap();
+        assert_eq!(killed.counts().await, (0, 0));
+        assert!(old.iter().all(|digest| !killed.objects.path(digest).exists()));
     }
 
     #[tokio::test]

@@ -12,12 +12,12 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::sled::io_failed;
-use crate::{StoreError, space};
+use crate::sled::{LEAST_WATERMARK, io_failed};
+use crate::{FreeSpace, StoreError};
 
 /// The SHA-256 digest of an object. Written as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,12 +98,16 @@ struct Inner {
     folder: PathBuf,
     temporary: AtomicU64,
     held: Mutex<Held>,
+    /// Held to put an object in its place, and alone while none may be put there.
+    placing: RwLock<()>,
+    free_space: FreeSpace,
 }
 
 /// While a backup runs nothing is removed, or it would miss what its rows refer to.
 #[derive(Debug, Default)]
 struct Held {
     holds: usize,
+    /// What goes when the last hold is dropped.
     removed: Vec<Digest>,
 }
 
@@ -117,6 +121,10 @@ impl Objects {
     /// # Errors
     /// [`StoreError::Failed`] if the file system fails.
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        Self::open_with(folder, FreeSpace::default())
+    }
+
+    fn open_with(folder: &Path, free_space: FreeSpace) -> Result<Self, StoreError> {
         let failed = |error| io_failed(folder, &error);
         make_private(folder)?;
         if let Some(above) = folder.parent() {
@@ -132,38 +140,49 @@ impl Objects {
             folder: folder.to_owned(),
             temporary: AtomicU64::new(0),
             held: Mutex::default(),
+            placing: RwLock::default(),
+            free_space,
         })))
     }
 
     /// Keeps `bytes`, durable when this returns, and says under which digest. Putting what is there is no error.
     ///
     /// # Errors
-    /// [`StoreError::DiskFull`] if there is no room for it, [`StoreError::Failed`] if the file system fails.
+    /// [`StoreError::DiskFull`] if there is no room for it beside the [`LEAST_WATERMARK`] that a store needs to be opened again,
+    /// [`StoreError::Failed`] if the file system fails.
     pub fn put(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
         let digest = Digest::of(bytes);
-        self.0.held.lock().removed.retain(|removed| *removed != digest);
+        self.put_under(&digest, bytes).map(|()| digest)
+    }
+
+    /// As [`Self::put`], of bytes whose digest is known.
+    pub(crate) fn put_under(&self, digest: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
+        debug_assert_eq!(*digest, Digest::of(bytes));
+        self.0.held.lock().removed.retain(|removed| removed != digest);
         // What is there may be damaged; writing it again mends it.
-        if self.get(&digest).is_ok_and(|there| there.is_some()) {
+        if self.get(digest).is_ok_and(|there| there.is_some()) {
             // Whoever put it may be about to make its name durable, or died before.
-            sync_folder(&self.0.folder).map_err(|error| io_failed(&self.path(&digest), &error))?;
-            return Ok(digest);
+            return sync_folder(&self.0.folder).map_err(|error| io_failed(&self.path(digest), &error));
         }
+        let needed = (bytes.len() as u64).saturating_add(LEAST_WATERMARK);
+        let free = || self.0.free_space.of(&self.0.folder);
         let number = self.0.temporary.fetch_add(1, Ordering::Relaxed);
         let partial = self.0.folder.join(format!("{digest}-{}-{number}.partial", std::process::id()));
-        let written = write_synced(&partial, bytes)
-            .and_then(|()| fs::rename(&partial, self.path(&digest)))
-            .and_then(|()| sync_folder(&self.0.folder));
-        if let Err(error) = written {
+        let place = || {
+            let _placing = self.0.placing.read();
+            fs::rename(&partial, self.path(digest))
+        };
+        let written =
+            write_synced(&partial, bytes).and_then(|()| place()).and_then(|()| sync_folder(&self.0.folder));
+        written.map_err(|error| {
             let _ = fs::remove_file(&partial);
-            return Err(match error.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => StoreError::DiskFull {
-                    free: space::free(&self.0.folder).unwrap_or(0),
-                    needed: bytes.len() as u64,
-                },
-                _ => io_failed(&self.path(&digest), &error),
-            });
-        }
-        Ok(digest)
+            match error.kind() {
+                ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                    StoreError::DiskFull { free: free().unwrap_or(0), needed }
+                }
+                _ => io_failed(&self.path(digest), &error),
+            }
+        })
     }
 
     /// The object of that digest, or `None` if there is none.
@@ -232,17 +251,18 @@ impl Objects {
         Ok(digests)
     }
 
-    /// Removes an object; no error if it is not there. While a backup runs its file stays until that has ended.
+    /// Removes an object; no error if it is not there. Gives whether its file is gone: while a backup runs it stays until that
+    /// has ended, or for good if the process ends before.
     ///
     /// # Errors
     /// [`StoreError::Failed`] if the file system fails.
-    pub fn remove(&self, digest: &Digest) -> Result<(), StoreError> {
+    pub fn remove(&self, digest: &Digest) -> Result<bool, StoreError> {
         let mut held = self.0.held.lock();
         if held.holds > 0 {
             held.removed.push(*digest);
-            return Ok(());
+            return Ok(false);
         }
-        self.remove_file(digest)
+        self.remove_file(digest).map(|()| true)
     }
 
     fn remove_file(&self, digest: &Digest) -> Result<(), StoreError> {
@@ -267,8 +287,19 @@ impl Objects {
 }
 
 impl Hold {
-    /// Every object there is, those removed since the hold was taken too.
-    pub(crate) fn list(&self) -> Result<Vec<Digest>, StoreError> {
+    /// Every object there is, those removed since the hold was taken too, before `then` is done: none is put in between. An
+    /// object is announced by a row before it is put, so that by what `then` ends there is a row of each.
+    pub(crate) fn list_before(
+        &self,
+        then: impl FnOnce() -> Result<(), StoreError>,
+    ) -> Result<Vec<Digest>, StoreError> {
+        let _placing = self.0.0.placing.write();
+        let digests = self.list()?;
+        then()?;
+        Ok(digests)
+    }
+
+    fn list(&self) -> Result<Vec<Digest>, StoreError> {
         let mut digests = self.0.list()?;
         digests.extend(self.0.0.held.lock().removed.iter().copied());
         digests.sort_unstable();
@@ -297,6 +328,7 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Makes durable what a folder, or a file, holds.
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
@@ -361,8 +393,7 @@ mod tests {
         objects.put(b"abc").unwrap();
         assert_eq!(objects.get(&digest).unwrap().as_deref(), Some(&b"abc"[..]));
 
-        objects.remove(&digest).unwrap();
-        objects.remove(&digest).unwrap();
+        assert!(objects.remove(&digest).unwrap() && objects.remove(&digest).unwrap());
         assert_eq!(objects.get(&digest).unwrap(), None);
         assert_eq!(objects.list().unwrap(), [other]);
     }
@@ -385,14 +416,31 @@ mod tests {
         let objects = Objects::open(folder.path()).unwrap();
         let (gone, again) = (objects.put(b"gone").unwrap(), objects.put(b"again").unwrap());
         let hold = objects.hold();
-        objects.remove(&gone).unwrap();
-        objects.remove(&again).unwrap();
+        assert!(!objects.remove(&gone).unwrap() && !objects.remove(&again).unwrap());
         objects.put(b"again").unwrap();
-        assert!(hold.list().unwrap().contains(&gone));
+        assert!(hold.list_before(|| Ok(())).unwrap().contains(&gone));
         assert_eq!(objects.list().unwrap(), [again]);
         drop(hold);
         assert_eq!(objects.get(&gone).unwrap(), None);
         assert!(objects.get(&again).unwrap().is_some());
+    }
+
+    #[test]
+    fn nothing_is_put_between_the_list_of_a_hold_and_what_is_done_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::open(folder.path()).unwrap();
+        let there = objects.put(b"there").unwrap();
+        let (hold, other) = (objects.hold(), Digest::of(b"other"));
+        let mut putting = None;
+        let listed = hold.list_before(|| {
+            let objects = objects.clone();
+            putting = Some(std::thread::spawn(move || objects.put(b"other")));
+            assert!(hold.0.0.placing.try_read().is_none());
+            Ok(())
+        });
+        assert_eq!(listed.unwrap(), [there]);
+        assert_eq!(putting.unwrap().join().unwrap().unwrap(), other);
+        assert!(hold.list_before(|| Ok(())).unwrap().contains(&other));
     }
 
     #[test]

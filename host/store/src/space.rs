@@ -21,6 +21,11 @@ impl FreeSpace {
     pub fn new(probe: impl Fn(&Path) -> io::Result<u64> + Send + Sync + 'static) -> Self {
         Self(Arc::new(probe))
     }
+
+    /// Bytes free on the file system of `folder`; `None` if the system does not say.
+    pub(crate) fn of(&self, folder: &Path) -> Option<u64> {
+        self.0(folder).ok()
+    }
 }
 
 /// Asks the system (`statvfs`).
@@ -31,7 +36,7 @@ impl Default for FreeSpace {
 }
 
 /// Bytes free for this process on the file system of `folder`.
-pub(crate) fn free(folder: &Path) -> io::Result<u64> {
+fn free(folder: &Path) -> io::Result<u64> {
     let system = rustix::fs::statvfs(folder)?;
     Ok(system.f_bavail.saturating_mul(system.f_frsize))
 }
@@ -62,7 +67,7 @@ struct Reading {
 impl Watermark {
     /// Watches `folder`'s file system for having at least `bytes` free.
     pub(crate) fn new(folder: &Path, bytes: u64, interval: Duration, probe: FreeSpace) -> Self {
-        let free = probe.0(folder).ok();
+        let free = probe.of(folder);
         let last = Mutex::new(Reading { at: Instant::now(), free, written: 0 });
         Self { folder: folder.to_owned(), bytes, interval, probe, last }
     }
@@ -78,7 +83,7 @@ impl Watermark {
         last.written += written;
         // Between two probes no more than a quarter of the reserve is used up unseen.
         if last.at.elapsed() >= self.interval || last.written >= self.bytes / 4 {
-            *last = Reading { at: Instant::now(), free: self.probe.0(&self.folder).ok(), written: 0 };
+            *last = Reading { at: Instant::now(), free: self.probe.of(&self.folder), written: 0 };
         }
         last.free
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use super::*;
 use crate::migrate;
 use crate::restore::{Inspected, RESTORING, Restored, inspect};
-use crate::{Batch, SledSettings, Space, Store};
+use crate::{Batch, Loose, SledSettings, Space, Store};
 
 /// Whatever rows it has.
 fn restore(reader: impl io::Read, into: &Path) -> Result<Restored, StoreError> {
@@ -299,8 +299,7 @@ async fn a_receiver_that_stops_taking_parts_and_does_not_close_ends_the_backup_a
     while parts.len() <= PARTS {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    objects.remove(&digest).unwrap();
-    assert_eq!(objects.get(&digest).unwrap(), None, "nothing holds it any more");
+    assert!(objects.remove(&digest).unwrap(), "nothing holds it any more");
     let mut received = Vec::new();
     let error = loop {
         match parts.recv().await.unwrap() {
@@ -310,6 +309,59 @@ async fn a_receiver_that_stops_taking_parts_and_does_not_close_ends_the_backup_a
     };
     assert!(error.contains("nobody took a part"), "{error}");
     assert!(restore(&received[..], &folder.path().join("restored")).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_restored_backup_holds_no_object_that_nothing_refers_to_once_it_was_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(SledStore::open(&folder.path().join("store"), SledSettings::default()).unwrap());
+    let objects = Objects::open(&folder.path().join("components")).unwrap();
+    let loose = |store: &Arc<SledStore>, objects: &Objects| {
+        let all = Key::new(Space::RecordLoose).number(1);
+        Loose::new(Arc::clone(store) as _, objects.clone(), all)
+    };
+    let names = |digest: &Digest| Key::new(Space::Counter).fixed(digest.as_bytes());
+    let stop = Arc::new(AtomicBool::new(false));
+    let owners: Vec<_> = (0..4_u64)
+        .map(|owner| {
+            let (loose, stop) = (loose(&store, &objects), Arc::clone(&stop));
+            tokio::spawn(async move {
+                let mut before = None;
+                for number in 0_u64.. {
+                    if stop.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    let bytes = [owner, number].map(u64::to_le_bytes).concat();
+                    let digest = Digest::of(&bytes);
+                    loose.put(vec![(digest, bytes)]).await.unwrap();
+                    let old = Vec::from_iter(before.replace(digest));
+                    let mut batch = Batch::new();
+                    batch.put(names(&digest), "");
+                    for old in &old {
+                        batch.delete(names(old));
+                    }
+                    loose.swap(batch, vec![digest], &old).await.unwrap();
+                    loose.remove(old).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for round in 0..20 {
+        let whole = take(&store, &objects).await.unwrap();
+        let into = folder.path().join(format!("restored-{round}"));
+        restore(&whole[..], &into).unwrap();
+        let copy = Arc::new(SledStore::open(&into.join("store"), SledSettings::default()).unwrap());
+        let copied = Objects::open(&into.join("components")).unwrap();
+        let rows = copy.scan(Key::new(Space::Counter).prefix(), Direction::Forward, 99).await.unwrap();
+        let named = rows.iter().map(|(key, _)| key.fields().fixed(32).unwrap().try_into().unwrap());
+        let named: Vec<Digest> = named.map(Digest::from_bytes).collect();
+        loose(&copy, &copied).clear(|digest| named.contains(digest)).await.unwrap();
+        assert_eq!(copied.list().unwrap(), named, "round {round}");
+    }
+    stop.store(true, Ordering::SeqCst);
+    for owner in owners {
+        owner.await.unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
