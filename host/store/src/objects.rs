@@ -166,6 +166,9 @@ impl Objects {
         }
         let needed = (bytes.len() as u64).saturating_add(LEAST_WATERMARK);
         let free = || self.0.free_space.of(&self.0.folder);
+        if let Some(free) = free().filter(|free| *free < needed) {
+            return Err(StoreError::DiskFull { free, needed });
+        }
         let number = self.0.temporary.fetch_add(1, Ordering::Relaxed);
         let partial = self.0.folder.join(format!("{digest}-{}-{number}.partial", std::process::id()));
         let place = || {
@@ -423,6 +426,24 @@ mod tests {
         drop(hold);
         assert_eq!(objects.get(&gone).unwrap(), None);
         assert!(objects.get(&again).unwrap().is_some());
+    }
+
+    #[test]
+    fn no_object_takes_the_room_that_the_store_needs_to_be_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let free = Arc::new(AtomicU64::new(LEAST_WATERMARK + 4));
+        let told = Arc::clone(&free);
+        let probe = FreeSpace::new(move |_| Ok(told.load(Ordering::Relaxed)));
+        let objects = Objects::open_with(folder.path(), probe).unwrap();
+        let refused = objects.put(b"large").unwrap_err();
+        let StoreError::DiskFull { free: 25_165_828, needed: 25_165_829 } = refused else {
+            panic!("{refused}")
+        };
+        assert_eq!(objects.list().unwrap(), []);
+        let fits = objects.put(b"fits").unwrap();
+        free.store(0, Ordering::Relaxed);
+        assert_eq!(objects.put(b"fits").unwrap(), fits, "what is there takes none");
+        assert!(objects.remove(&fits).unwrap());
     }
 
     #[test]
