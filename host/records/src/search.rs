@@ -4,6 +4,7 @@
 //! blocks, a chunk or block is unpacked and looked through, until nothing that waits can hold a better record than the
 //! page has: so a page of the newest logs reads the newest blocks alone, however late some records came.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::fs::File;
@@ -198,7 +199,7 @@ impl Records {
     /// One record.
     ///
     /// # Errors
-    /// [`RecordError::Unknown`].
+    /// [`RecordError::Unknown`]; [`RecordError::Limit`] where it may be among more records than one search may look at.
     pub async fn get(
         &self,
         organisation: OrganisationId,
@@ -312,7 +313,7 @@ pub(crate) fn look(
         };
         for record in records {
             caller.check()?;
-            looked_at += (1 + record.content.size() as u64 / RECORD) * weight;
+            looked_at += cost(&record) * weight;
             let time = record.content.time.as_milliseconds();
             let rank = Rank::of(order, time, record.id.0);
             let has_place =
@@ -335,6 +336,11 @@ pub(crate) fn look(
     Ok(Found { records: found.into_values().rev().collect(), next, stopped_early: false })
 }
 
+/// What a record counts where it is counted what a search looks at.
+fn cost(record: &Record) -> u64 {
+    1 + record.content.size() as u64 / RECORD
+}
+
 fn find(shared: &Shared, caller: &Caller, owner: Owner, id: RecordId) -> Result<Option<Record>, Stop> {
     let holds = |extent: &Extent| (extent.low..=extent.high).contains(&id.0);
     let (first, chunks, segments) = {
@@ -345,19 +351,33 @@ fn find(shared: &Shared, caller: &Caller, owner: Owner, id: RecordId) -> Result<
             shelf.segments.iter().filter(|placed| holds(&placed.row.extent)).cloned().collect();
         (state.first_kept(owner, &shared.parts.limits, shared.parts.clock.now()), chunks, segments)
     };
+    let budget = shared.parts.limits.search_records;
+    let looked_at = Cell::new(0);
+    let check = || {
+        caller.check()?;
+        if looked_at.get() < budget {
+            return Ok(());
+        }
+        let what = "records may be looked at for one; search for it by its time";
+        Err(Stop::Error(RecordError::limit(what, looked_at.get())))
+    };
     let among = |records: Vec<Record>| {
+        looked_at.set(looked_at.get() + records.iter().map(cost).sum::<u64>());
         let kept = |record: &Record| record.id == id && record.content.time.as_milliseconds() >= first;
         records.into_iter().find(kept)
     };
     for chunk in chunks {
+        check()?;
         if let Some(record) = among(read_chunk(shared, caller, owner, &chunk)?) {
             return Ok(Some(record));
         }
     }
     for placed in segments {
+        check()?;
         let file = open_file(shared, owner, &placed)?;
         let damaged = |error| shared.damaged(&placed, error);
         for block in segment::blocks(&file).map_err(damaged)?.iter().filter(|block| holds(&block.extent)) {
+            check()?;
             if let Some(record) = among(segment::read(&file, block).map_err(damaged)?) {
                 return Ok(Some(record));
             }

@@ -1,6 +1,7 @@
 //! Pages, orders, ranges, budgets: a search is what a naive look through everything finds.
 
 use std::collections::BTreeMap;
+use std::task::{Context, Waker};
 
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
@@ -170,4 +171,56 @@ async fn long_records_count_as_several_of_what_a_search_looks_at() {
     assert!(found.stopped_early, "{found:?}");
     let (all, pages) = house.all(search("found")).await;
     assert_eq!((all.len(), pages > 1), (1, true));
+}
+
+#[tokio::test]
+async fn a_record_is_looked_for_among_no_more_than_a_search_may_look_at() {
+    let house = House::limited(Limits { search_records: 5, ..Limits::default() }).await;
+    // Two segments, a day's each, of which one has the odd ids and one the even.
+    for _ in 0..10 {
+        house.append(vec![log(DAY, "odd"), log(0, "even")]).await.unwrap();
+    }
+    house.records.pack().await.unwrap();
+    let get = async |house: &House, id| house.records.get(OURS, RecordKind::Log, RecordId(id)).await;
+    let mut refused = 0;
+    for id in 1..=20 {
+        match get(&house, id).await {
+            Ok(record) => assert_eq!(record.id, RecordId(id)),
+            Err(error) => {
+                assert!(matches!(error, RecordError::Limit { limit: 10, .. }), "{id}: {error}");
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!(refused, 9, "those that are in the second, and may be in the first");
+    let (folder, clock) = (Arc::clone(&house.folder), Arc::clone(&house.clock));
+    let house = House::on(Arc::new(house.store.restart()), folder, clock, Limits::default()).await.unwrap();
+    for id in 1..=20 {
+        assert_eq!(get(&house, id).await.unwrap().id, RecordId(id));
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_nobody_waits_for_is_not_looked_for_any_further() {
+    let house = House::new().await;
+    house.append(vec![log(0, "x")]).await.unwrap();
+    house.records.pack().await.unwrap();
+    // Whoever reads it finds that it is gone, and takes note.
+    let digest = house.objects.list().unwrap()[0];
+    std::fs::remove_file(house.objects.path(&digest)).unwrap();
+    let shared = &house.records.shared;
+    let own = Arc::strong_count(shared);
+    let get = || Box::pin(house.records.get(OURS, RecordKind::Log, RecordId(1)));
+    {
+        // What looks for it comes no further than to the state while that is held.
+        let _held = shared.state.write();
+        let mut getting = get();
+        assert!(getting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    }
+    while Arc::strong_count(shared) > own {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert!(!shared.lost.has(&digest));
+    get().await.unwrap_err();
+    assert!(shared.lost.has(&digest));
 }
