@@ -72,23 +72,20 @@ impl Records {
         retention: Retention,
         mut join: Batch,
     ) -> Result<(), RecordError> {
-        let limits = &self.shared.parts.limits;
-        retention.check(limits)?;
+        retention.check(&self.shared.parts.limits)?;
         join.put(layout::retention(organisation), encode(&retention));
-        // For less time than before: on a full disk too, so that there is more room.
-        let before = self.retention(organisation);
-        let days = |retention: Retention, kind| match retention.days(kind, limits) {
-            0 => u32::MAX,
-            days => days,
-        };
-        if [RecordKind::Event, RecordKind::Log]
-            .iter()
-            .all(|kind| days(retention, *kind) <= days(before, *kind))
-        {
-            join.frees();
-        }
         let shared = Arc::clone(&self.shared);
         to_the_end(async move {
+            let _alone = shared.retaining.lock().await;
+            let before = shared.state.read().retentions.get(&organisation).copied().unwrap_or_default();
+            let days = |retention: Retention, kind| match retention.days(kind, &shared.parts.limits) {
+                0 => u32::MAX,
+                days => days,
+            };
+            // For less time than before: on a full disk too, so that there is more room.
+            if RecordKind::ALL.into_iter().all(|kind| days(retention, kind) <= days(before, kind)) {
+                join.frees();
+            }
             shared.parts.store.commit(join).await?;
             shared.state.write().retentions.insert(organisation, retention);
             Ok(())

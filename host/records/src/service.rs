@@ -48,6 +48,8 @@ pub(crate) struct Shared {
     pub(crate) packing: Mutex<HashSet<Owner>>,
     /// Turns for searches: each holds a thread.
     pub(crate) searches: Turns,
+    /// Held from when a change of how long records are kept is committed until it is in memory.
+    pub(crate) retaining: tokio::sync::Mutex<()>,
     /// Whether the clock can be trusted.
     pub(crate) steady: Mutex<Steady>,
 }
@@ -84,6 +86,7 @@ impl Records {
                 upkeep: tokio::sync::Mutex::default(),
                 packing: Mutex::default(),
                 searches: Turns::new(SEARCHES, SEARCH_PATIENCE, TOO_MANY_SEARCHES),
+                retaining: tokio::sync::Mutex::default(),
                 steady: Mutex::new(Steady::new()),
             }),
         };

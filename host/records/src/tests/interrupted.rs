@@ -1,10 +1,16 @@
 //! Whoever calls may stop waiting at any moment, and what they called may fail: what is in memory is what is in the
 //! store, and what is left undone is done by the next.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use async_trait::async_trait;
 use bellwether_kernel::Clock;
-use bellwether_store::{delete_large, given_up};
+use bellwether_store::{
+    Committed, Direction, Health, Key, Row, Store, Unread, decode, delete_large, given_up,
+};
+use bytes::Bytes;
+use tokio::sync::Notify;
 
 use super::*;
 use crate::{Retention, layout};
@@ -113,6 +119,81 @@ async fn how_long_records_are_kept_is_known_if_it_is_durable() {
     }
 }
 
+/// Answers its first commit when it is told to.
+struct Late {
+    store: Arc<MemoryStore>,
+    has_first: AtomicBool,
+    answer: Notify,
+}
+
+#[async_trait]
+impl Store for Late {
+    async fn get(&self, key: &Key) -> Result<Option<Bytes>, StoreError> {
+        self.store.get(key).await
+    }
+
+    async fn scan(
+        &self,
+        range: Range<Key>,
+        direction: Direction,
+        limit: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.store.scan(range, direction, limit).await
+    }
+
+    async fn commit(&self, batch: Batch) -> Result<Committed, StoreError> {
+        let is_first = !self.has_first.swap(true, Ordering::Relaxed);
+        let committed = self.store.commit(batch).await;
+        if is_first {
+            self.answer.notified().await;
+        }
+        committed
+    }
+
+    fn health(&self) -> Health {
+        self.store.health()
+    }
+
+    fn unread(&self) -> &Unread {
+        self.store.unread()
+    }
+}
+
+#[tokio::test]
+async fn of_two_changes_of_how_long_records_are_kept_the_one_that_is_stored_is_known() {
+    let (folder, store) = (tempfile::tempdir().unwrap(), Arc::<MemoryStore>::default());
+    let late = Late { store: Arc::clone(&store), has_first: AtomicBool::new(false), answer: Notify::new() };
+    let late = Arc::new(late);
+    let parts = Parts {
+        store: Arc::clone(&late) as _,
+        objects: Objects::open(folder.path()).unwrap(),
+        clock: Arc::new(ManualClock::new(at(NOW))),
+        host: HostId(1),
+        limits: Limits::default(),
+    };
+    let records = Arc::new(Records::open(parts).await.unwrap());
+    let change = |days| {
+        let records = Arc::clone(&records);
+        let keep = Retention { logs_days: Some(days), events_days: None };
+        tokio::spawn(async move { records.set_retention(OURS, keep, Batch::new()).await })
+    };
+    let stored = async || store.get(&layout::retention(OURS)).await.unwrap();
+    let first = change(5);
+    while stored().await.is_none() {
+        tokio::task::yield_now().await;
+    }
+    // It is durable and not known yet. The second has time to overtake it.
+    let second = change(3);
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    late.answer.notify_one();
+    for change in [first, second] {
+        change.await.unwrap().unwrap();
+    }
+    assert_eq!(records.retention(OURS), decode(&stored().await.unwrap()).unwrap());
+}
+
 /// Panics when it is asked once more than so often.
 struct Stumbling {
     asked: AtomicUsize,
@@ -186,11 +267,11 @@ async fn what_is_damaged_keeps_nobody_else_from_upkeep() {
         let mut batch = Batch::new();
         let chunk = layout::chunk(HostId(1), damaged, RecordId(1));
         delete_large(&*house.store, &mut batch, &chunk).await.unwrap();
-        bellwether_store::Store::commit(&*house.store, batch).await.unwrap();
+        house.store.commit(batch).await.unwrap();
     }
     house.clock.advance(11 * 60 * 1000);
     house.records.tend().await.unwrap();
-    assert_eq!(bellwether_store::Store::unread(&*house.store).count(), 2, "they are told");
+    assert_eq!(house.store.unread().count(), 2, "they are told");
     let totals = house.records.totals(RecordKind::Log);
     assert_eq!((totals.chunks, totals.segments), (2, 17));
 }
