@@ -11,7 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::chunk::{self, FAST};
 use crate::layout::{self, ChunkRow, Extent};
 use crate::limits::{BACKLOG, CHUNK, SEARCH_PATIENCE, SEARCHES, TOO_MANY_SEARCHES};
-use crate::shelf::{Chunk, Owner, State};
+use crate::shelf::{Chunk, Owner, Shelf, State};
 use crate::{Content, Limits, Record, RecordError, RecordKind, open};
 
 /// What records are kept on.
@@ -105,18 +105,15 @@ impl Records {
     pub fn totals(&self, kind: RecordKind) -> Totals {
         let state = self.shared.state.read();
         let mut totals = Totals::default();
-        let mut add = |extent: &Extent| {
-            totals.records += extent.records;
-            totals.size += extent.size;
-        };
-        for (_, shelf) in state.shelves.iter().filter(|((_, own), _)| *own == kind) {
-            shelf.chunks.iter().for_each(|chunk| add(&chunk.extent));
-            shelf.segments.iter().for_each(|placed| add(&placed.row.extent));
-        }
-        for (_, shelf) in state.shelves.iter().filter(|((_, own), _)| *own == kind) {
-            totals.chunks += shelf.chunks.len() as u64;
-            totals.segments += shelf.segments.len() as u64;
-            totals.segment_bytes += shelf.segments.iter().map(|placed| placed.row.bytes).sum::<u64>();
+        for (_, Shelf { chunks, segments }) in state.shelves.iter().filter(|((_, own), _)| *own == kind) {
+            let of_chunks = chunks.iter().map(|chunk| &chunk.extent);
+            for extent in of_chunks.chain(segments.iter().map(|placed| &placed.row.extent)) {
+                totals.records += extent.records;
+                totals.size += extent.size;
+            }
+            totals.chunks += chunks.len() as u64;
+            totals.segments += segments.len() as u64;
+            totals.segment_bytes += segments.iter().map(|placed| placed.row.bytes).sum::<u64>();
         }
         totals
     }
