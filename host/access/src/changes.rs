@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bellwether_kernel::{FieldError, KeyId, OrganisationId, Timestamp};
 use bellwether_store::{Batch, Key, Precondition, Space, StoreError, Walk, decode, encode, to_the_end};
 
-use crate::directory::Entry;
-use crate::rows::{self, StoredKey, StoredMinute, StoredOrganisationId, later_use};
+use crate::directory::{Entry, minute_of};
+use crate::rows::{self, StoredKey, StoredOrganisationId, WrittenUse, later_use};
 use crate::seal::Context;
 use crate::service::{Inner, keyed};
 use crate::token::{self, key_id_bytes};
@@ -131,11 +131,12 @@ impl Access {
             let with_use = |entry: &Arc<Entry>| Some((Arc::clone(entry), entry.last_use.unsaved()?));
             directory.keys().filter_map(with_use).collect()
         };
+        let now = minute_of(self.inner.clock.now());
         for chunk in unsaved.chunks(FLUSHED_AT_ONCE) {
             let mut batch = Batch::new();
             for (entry, minute) in chunk {
                 let key = rows::access_key_use(&key_id_bytes(&entry.stored.id));
-                batch.merge(key, encode(&StoredMinute(*minute)), later_use);
+                batch.merge(key, encode(&WrittenUse { minute: *minute, now }), later_use);
             }
             self.inner.store.commit(batch).await?;
             for (entry, minute) in chunk {

@@ -10,7 +10,7 @@ use bellwether_kernel::{Cursor, FieldError, OrganisationId, Page, PageRequest, T
 use hmac::Hmac;
 use sha2::Sha256;
 
-use crate::rows::StoredKey;
+use crate::rows::{StoredKey, later};
 use crate::token::{KEY_ID, KeyIdBytes, key_id_bytes};
 use crate::{Caller, KeyRecord, Operator, Organisation, Principal};
 
@@ -32,27 +32,34 @@ impl LastUse {
 
     /// Takes note of a use. Nearly always only a load: the minute is that of the request before.
     pub(crate) fn note(&self, now: Timestamp) {
-        let minute = now.as_milliseconds().div_euclid(MINUTE);
-        if self.seen.load(Ordering::Relaxed) < minute {
-            self.seen.fetch_max(minute, Ordering::Relaxed);
+        let minute = minute_of(now);
+        let noted = |seen| later(seen, minute, minute);
+        let seen = self.seen.load(Ordering::Relaxed);
+        if noted(seen) != seen {
+            let _ = self.seen.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |seen| Some(noted(seen)));
         }
     }
 
     /// The minute that is not stored yet, if there is one.
     pub(crate) fn unsaved(&self) -> Option<i64> {
         let seen = self.seen.load(Ordering::Relaxed);
-        (seen > self.stored.load(Ordering::Relaxed)).then_some(seen)
+        (seen != self.stored.load(Ordering::Relaxed)).then_some(seen)
     }
 
     /// Takes note that `minute` is stored.
     pub(crate) fn saved(&self, minute: i64) {
-        self.stored.fetch_max(minute, Ordering::Relaxed);
+        self.stored.store(minute, Ordering::Relaxed);
     }
 
     fn get(&self) -> Option<Timestamp> {
         let minute = self.seen.load(Ordering::Relaxed);
         (minute != NEVER).then(|| Timestamp::from_milliseconds(minute.saturating_mul(MINUTE))).flatten()
     }
+}
+
+/// The minute an instant lies in, since the epoch.
+pub(crate) fn minute_of(instant: Timestamp) -> i64 {
+    instant.as_milliseconds().div_euclid(MINUTE)
 }
 
 /// One key, ready to be asked.

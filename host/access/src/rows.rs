@@ -182,12 +182,31 @@ impl Versioned for StoredMinute {
     const NAME: &'static str = "time of last use";
 }
 
-/// Keeps the later of two uses, so that hosts that write late take nothing back. What does not read is replaced: all that was
+/// When a key was used, and when that was written, both as [`StoredMinute`].
+#[derive(Serialize, Deserialize)]
+pub(crate) struct WrittenUse {
+    pub(crate) minute: i64,
+    pub(crate) now: i64,
+}
+
+impl Versioned for WrittenUse {
+    const NAME: &'static str = "use that is written";
+}
+
+/// Minutes of a day.
+const DAY: i64 = 24 * 60;
+
+/// The later of two uses, in minutes. One of more than a day after `now` was noted by a clock that was wrong, and gives way.
+pub(crate) fn later(held: i64, minute: i64, now: i64) -> i64 {
+    if held > now.saturating_add(DAY) { minute } else { held.max(minute) }
+}
+
+/// Keeps the [`later`] of two uses, so that hosts that write late take nothing back. What does not read is replaced: all that was
 /// in it is an earlier time, and the uses of other keys are in the same commit.
 pub(crate) fn later_use(existing: Option<&[u8]>, operand: &[u8]) -> Result<Vec<u8>, MergeError> {
-    let minute = decode::<StoredMinute>(operand).map_err(|error| MergeError(error.to_string()))?.0;
+    let WrittenUse { minute, now } = decode(operand).map_err(|error| MergeError(error.to_string()))?;
     let held = existing.and_then(|held| decode::<StoredMinute>(held).ok());
-    let minute = held.map_or(minute, |held| held.0.max(minute));
+    let minute = held.map_or(minute, |held| later(held.0, minute, now));
     Ok(encode(&StoredMinute(minute)).into())
 }
 

@@ -425,3 +425,30 @@ async fn a_key_is_seen_for_ninety_days_after_it_was_revoked_or_expired_and_the_n
         assert_eq!(rows.len(), if space == Space::AccessKey { 2 } else { 0 }, "{space:?}");
     }
 }
+
+#[tokio::test]
+async fn the_last_use_of_a_key_is_right_again_once_a_clock_that_was_ahead_is() {
+    let fixture = Fixture::new().await;
+    let acme = fixture.access.create_organisation("host", "acme", "UTC").await.unwrap().id;
+    let made = fixture.access.create_key("host", acme, key("ci", Role::Read)).await.unwrap();
+    // As it is known where the key is used, and as the store has it.
+    let used_at = async |fixture: &Fixture, time: i64| {
+        fixture.clock.set(seconds(time));
+        fixture.access.authenticate_token(&made.token).unwrap();
+        fixture.access.flush_last_uses().await.unwrap();
+        let other = fixture.beside(3).await;
+        let last_used = |access: &Access| access.key(Some(acme), &made.key.id).unwrap().last_used.unwrap();
+        (last_used(&fixture.access), last_used(&other.access))
+    };
+    let minute = |time: i64| (seconds(time - time % 60), seconds(time - time % 60));
+    let (soon, year) = (START + 2 * 60 * 60, 365 * 24 * 60 * 60);
+    assert_eq!(used_at(&fixture, START + year).await, minute(START + year));
+    assert_eq!(used_at(&fixture, soon).await, minute(soon));
+    assert_eq!(
+        used_at(&fixture, soon - 60 * 60).await,
+        minute(soon),
+        "a clock set back a little takes none back"
+    );
+    assert_eq!(used_at(&fixture, START + year).await, minute(START + year));
+    assert_eq!(used_at(&fixture.restart().await, soon).await, minute(soon));
+}
