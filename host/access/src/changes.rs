@@ -26,7 +26,7 @@ impl Access {
     ///
     /// # Errors
     /// [`AccessError::Invalid`] for a name that is not 1 to 64 characters of `a-z0-9-` or an unknown time zone,
-    /// [`AccessError::Exists`] if the name is taken; the store's.
+    /// [`AccessError::Exists`] if the name is taken, [`AccessError::Refused`] if by one that is being deleted; the store's.
     pub async fn create_organisation(
         &self,
         actor: &str,
@@ -208,7 +208,7 @@ impl Inner {
                     return Ok(organisation);
                 }
                 Err(StoreError::Conflict(key)) if key == name_key => {
-                    return Err(AccessError::Exists { what: "an organisation", name });
+                    return Err(self.name_is_taken(name));
                 }
                 Err(StoreError::Conflict(_)) if tries.next().is_some() => {}
                 Err(error) => return Err(error.into()),

@@ -114,6 +114,17 @@ impl Organisation {
 }
 
 impl Inner {
+    /// What whoever wants an organisation of that name is told.
+    pub(crate) fn name_is_taken(&self, name: String) -> AccessError {
+        let directory = self.directory.read();
+        match directory.organisation_named(&name) {
+            Some(Organisation { deleting: Some(_), .. }) => AccessError::Refused(format!(
+                "the organisation {name:?} is being deleted: its name is free once it is gone, in some minutes"
+            )),
+            _ => AccessError::Exists { what: "an organisation", name },
+        }
+    }
+
     async fn delete_organisation(
         &self,
         actor: &str,

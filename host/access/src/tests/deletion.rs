@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bellwether_kernel::{OrganisationId, PageRequest, SeededRandomness};
+use bellwether_kernel::{ErrorKind, OrganisationId, PageRequest, SeededRandomness};
 use bellwether_store::{Batch, Crash, Erase, Row, Space, Store, StoreError};
 use parking_lot::Mutex;
 
@@ -76,8 +76,7 @@ async fn an_organisation_is_deleted_only_while_it_is_suspended_and_then_not_chan
         is_refused(access.set_time_zone("host", id, "Europe/Vienna").await.map(drop));
         is_refused(access.create_key("host", id, key("late", Role::Admin)).await.map(drop));
         assert_eq!(access.suspend_organisation("host", id).await.unwrap(), deleting, "it is already");
-        let taken = access.create_organisation("host", "acme", "UTC").await;
-        assert!(matches!(taken, Err(AccessError::Exists { .. })));
+        is_refused(access.create_organisation("host", "acme", "UTC").await.map(drop));
     }
 }
 
@@ -137,6 +136,9 @@ async fn a_name_is_anothers_once_its_organisation_is_gone_and_an_id_never() {
     for id in [gone, OrganisationId(3)] {
         access.delete_organisation("host", id).await.unwrap();
     }
+    let early = access.create_organisation("host", "gone", "UTC").await.unwrap_err();
+    assert_eq!(early.kind(), ErrorKind::Conflict);
+    assert!(early.to_string().contains("is being deleted: its name is free once it is gone"), "{early}");
     rest(&fixture);
     assert_eq!(access.erase_deleted(&[]).await.unwrap(), 2);
     assert_eq!(access.create_organisation("host", "gone", "UTC").await.unwrap().id, OrganisationId(4));
