@@ -23,6 +23,8 @@ impl Access {
             batch.delete(key);
         }
         batch.put(rows::session_left(ends, &Sha256::digest(&session.0).into()), Vec::new());
+        // A session that was left must not go on because the disk is full.
+        batch.frees();
         store.commit(batch).await?;
         Ok(())
     }

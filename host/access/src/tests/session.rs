@@ -21,3 +21,12 @@ async fn a_session_that_was_left_stays_so_until_it_would_have_ended_and_is_forgo
     let rows = Key::new(Space::SessionLeft).prefix();
     assert_eq!(fixture.store.scan(rows, Direction::Forward, 9).await.unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn a_session_is_left_on_a_full_disk_too() {
+    let fixture = Fixture::new().await;
+    fixture.store.set_disk_full(true);
+    let (left, ends) = (Sealed(vec![1]), seconds(START + 60));
+    fixture.access.leave_session(&left, ends).await.unwrap();
+    assert!(fixture.access.was_left(&left, ends).await.unwrap());
+}
