@@ -294,16 +294,18 @@ impl Idempotency {
     }
 
     /// Forgets what no longer counts, and returns how much that was. Called now and then; nothing but space depends
-    /// on it.
+    /// on it. While the clock is not [steady](bellwether_kernel::Clock::steady) nothing is forgotten: by a wrong one answers
+    /// count no longer that are to be replayed.
     ///
     /// # Errors
     /// The store's; what was forgotten by then stays so.
     pub async fn sweep(&self) -> Result<u64, IdempotencyError> {
+        let Some(now) = self.inner.clock.steady() else { return Ok(0) };
         let store = &self.inner.store;
         let mut rows = Walk::forward(&**store, Key::new(Space::Idempotency).prefix());
         let (mut forgotten, mut over) = (0, Vec::new());
         while let Some((key, value, remembered)) = rows.next_of::<Remembered>().await? {
-            if remembered.until > self.inner.clock.now() {
+            if remembered.until > now {
                 continue;
             }
             over.push((key, value));
@@ -312,7 +314,7 @@ impl Idempotency {
             }
         }
         forgotten += self.forget(over).await?;
-        self.sweep_beside().await?;
+        self.sweep_beside(now).await?;
         Ok(forgotten)
     }
 
@@ -364,9 +366,9 @@ impl Idempotency {
     }
 
     /// Forgets what was remembered beside answers that no longer count.
-    async fn sweep_beside(&self) -> Result<(), IdempotencyError> {
+    async fn sweep_beside(&self, now: Timestamp) -> Result<(), IdempotencyError> {
         let store = &self.inner.store;
-        let over = rows::all_beside().signed(self.inner.clock.now().as_milliseconds());
+        let over = rows::all_beside().signed(now.as_milliseconds());
         loop {
             let range = rows::all_beside().prefix().start..over.clone();
             let page = store.scan(range, Direction::Forward, AT_ONCE).await?;

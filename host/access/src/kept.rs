@@ -1,7 +1,6 @@
 //! How many keys there may be, and how long those are kept that work no more.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bellwether_kernel::{OrganisationId, Timestamp};
 use bellwether_store::{Batch, StoreError, to_the_end};
@@ -19,10 +18,6 @@ pub const MAX_KEYS: u64 = 10_000;
 /// was that the audit log names.
 pub const KEY_KEPT: i64 = 90 * 24 * 60 * 60 * 1000;
 
-/// How long the clock has to have been steady before it says which keys are old enough to be forgotten: where it is wrong, keys
-/// have expired that are to work again.
-const STEADY: Duration = Duration::from_secs(60 * 60);
-
 /// Keys forgotten in one commit.
 pub(crate) const AT_ONCE: usize = 500;
 
@@ -30,20 +25,13 @@ impl Access {
     /// Forgets keys that were revoked or have expired more than [`KEY_KEPT`] ago, but for the newest of each owner: who had a
     /// key is not to look as if there never was one. Called now and then; nothing but space depends on it.
     ///
-    /// Gives how many it was, at most 500 in one call; none before the clock was steady for an hour.
+    /// Gives how many it was, at most 500 in one call; none while the clock is not [steady](bellwether_kernel::Clock::steady):
+    /// by a wrong one keys have expired that are to work again.
     ///
     /// # Errors
     /// The store's.
     pub async fn forget_keys(&self) -> Result<usize, AccessError> {
-        let now = self.inner.clock.now();
-        {
-            let mut steady = self.inner.steady.lock();
-            let is_steady = steady.is_steady(now, STEADY);
-            steady.look(now);
-            if !is_steady {
-                return Ok(0);
-            }
-        }
+        let Some(now) = self.inner.clock.steady() else { return Ok(0) };
         let inner = Arc::clone(&self.inner);
         to_the_end(async move { inner.forget_keys(now).await }).await
     }

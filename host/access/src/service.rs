@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 
-use bellwether_kernel::{Clock, KeyId, OrganisationId, Page, PageRequest, Randomness, Steady};
+use bellwether_kernel::{Clock, KeyId, OrganisationId, Page, PageRequest, Randomness};
 use bellwether_store::{
     Batch, Key, Precondition, SharedStore, Space, Store, StoreError, Walk, decode, encode,
 };
 use hmac::{Hmac, KeyInit};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
@@ -45,8 +45,6 @@ pub(crate) struct Inner {
     /// Held from reading what a change builds on until the change is in memory.
     pub(crate) changes: tokio::sync::Mutex<()>,
     pub(crate) audit_number: AtomicU32,
-    /// Whether the clock says how old keys are.
-    pub(crate) steady: Mutex<Steady>,
     /// Whether nothing is begun for any organisation.
     pub(crate) passive: AtomicBool,
     /// Told when an organisation was suspended or resumed, or is gone.
@@ -77,7 +75,6 @@ impl Access {
                 directory: RwLock::new(directory),
                 changes: tokio::sync::Mutex::new(()),
                 audit_number: AtomicU32::new(0),
-                steady: Mutex::new(Steady::new()),
                 passive: AtomicBool::new(false),
                 suspensions: watch::Sender::new(()),
                 nobody: keyed(&[0; 32]),

@@ -11,16 +11,20 @@ use crate::{Access, Sealed, rows};
 const FORGOTTEN: usize = 64;
 
 impl Access {
-    /// Ends a session, a copy of which may be about, before it `ends` by itself. Forgets some that have by now.
+    /// Ends a session, a copy of which may be about, before it `ends` by itself. Forgets some that have by now, if the clock is
+    /// [steady](bellwether_kernel::Clock::steady): by a wrong one they have ended that are to go on.
     ///
     /// # Errors
     /// The store's.
     pub async fn leave_session(&self, session: &Sealed, ends: Timestamp) -> Result<(), StoreError> {
-        let (store, now) = (&self.inner.store, self.inner.clock.now());
-        let over = rows::sessions_left().prefix().start..rows::sessions_left().signed(now.as_milliseconds());
+        let store = &self.inner.store;
         let mut batch = Batch::new();
-        for (key, _) in store.scan(over, Direction::Forward, FORGOTTEN).await? {
-            batch.delete(key);
+        if let Some(now) = self.inner.clock.steady() {
+            let left = rows::sessions_left();
+            let over = left.clone().prefix().start..left.signed(now.as_milliseconds());
+            for (key, _) in store.scan(over, Direction::Forward, FORGOTTEN).await? {
+                batch.delete(key);
+            }
         }
         batch.put(rows::session_left(ends, &Sha256::digest(&session.0).into()), Vec::new());
         // A session that was left must not go on because the disk is full.

@@ -1,12 +1,17 @@
 //! Instants and the clock everything reads them from, so that a simulation can own time.
 
 use std::fmt;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::time::Duration;
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::fmt::temporal::Pieces;
 use jiff::tz::TimeZone;
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+
+use crate::Steady;
 
 /// An instant: milliseconds since 1970-01-01T00:00:00Z, leap seconds not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -138,43 +143,75 @@ impl From<Timestamp> for Moment {
 pub trait Clock: Send + Sync + 'static {
     /// The present instant.
     fn now(&self) -> Timestamp;
+
+    /// The present instant where it can be trusted with what cannot be undone: what is freed for its age is freed by this one
+    /// alone. By default, as with clocks that somebody sets, it always can.
+    fn steady(&self) -> Option<Timestamp> {
+        Some(self.now())
+    }
 }
 
-/// The machine's own clock.
+/// The machine's own clock. It is steady once it has gone on as time does for an hour, counted anew from the first time it is
+/// asked for that, and from a jump: looked at every minute, it is known how long that is.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
+
+/// How long the machine's clock has to have gone on as time does: in which one that is wrong after a start is set right.
+const STEADY: Duration = Duration::from_secs(60 * 60);
+
+/// What was seen of the machine's clock: one for the process, as there is one machine.
+static SEEN: LazyLock<Mutex<Steady>> = LazyLock::new(|| Mutex::new(Steady::new()));
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Timestamp(jiff::Timestamp::now().as_millisecond())
     }
+
+    fn steady(&self) -> Option<Timestamp> {
+        let mut seen = SEEN.lock();
+        let now = self.now();
+        seen.look(now);
+        seen.is_steady(now, STEADY).then_some(now)
+    }
 }
 
 /// A clock that moves only when told to, for tests and simulations.
 #[derive(Debug, Default)]
-pub struct ManualClock(AtomicI64);
+pub struct ManualClock {
+    now: AtomicI64,
+    is_distrusted: AtomicBool,
+}
 
 impl ManualClock {
     /// A clock that stands at `start`.
     #[must_use]
     pub fn new(start: Timestamp) -> Self {
-        Self(AtomicI64::new(start.0))
+        Self { now: AtomicI64::new(start.0), is_distrusted: AtomicBool::new(false) }
     }
 
     /// Moves the clock by `milliseconds`; negative moves it back, as real clocks sometimes do.
     pub fn advance(&self, milliseconds: i64) {
-        self.0.fetch_add(milliseconds, Ordering::SeqCst);
+        self.now.fetch_add(milliseconds, Ordering::SeqCst);
     }
 
     /// Puts the clock at `instant`.
     pub fn set(&self, instant: Timestamp) {
-        self.0.store(instant.0, Ordering::SeqCst);
+        self.now.store(instant.0, Ordering::SeqCst);
+    }
+
+    /// Is not [steady](Clock::steady) from now on, or is again, as it was at first.
+    pub fn distrust(&self, is_distrusted: bool) {
+        self.is_distrusted.store(is_distrusted, Ordering::SeqCst);
     }
 }
 
 impl Clock for ManualClock {
     fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::SeqCst))
+        Timestamp(self.now.load(Ordering::SeqCst))
+    }
+
+    fn steady(&self) -> Option<Timestamp> {
+        (!self.is_distrusted.load(Ordering::SeqCst)).then(|| self.now())
     }
 }
 
@@ -248,6 +285,15 @@ mod tests {
         for text in ["10000-01-01", "+010000-01-01T00:00:00Z", "0001-01-01T00:00:00+01:00", "0000-12-31"] {
             assert_eq!(Timestamp::parse(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn the_machines_clock_is_not_trusted_as_a_process_begins() {
+        assert_eq!((SystemClock.steady(), SystemClock.steady()), (None, None));
+        let clock = ManualClock::new(Timestamp(7));
+        assert_eq!(clock.steady(), Some(Timestamp(7)));
+        clock.distrust(true);
+        assert_eq!((clock.steady(), clock.now()), (None, Timestamp(7)));
     }
 
     #[test]

@@ -18,8 +18,6 @@ pub struct Limits {
     pub keep_events_days: u32,
     /// The same of logs.
     pub keep_logs_days: u32,
-    /// How long the clock has to have been steady before it says what is old enough to be freed.
-    pub steady: Duration,
     /// Chunks of one organisation and kind in the store before they are packed: each takes some rows.
     pub chunks: usize,
     /// Bytes of their records before they are packed: a packing holds them in memory.
@@ -35,7 +33,6 @@ impl Default for Limits {
             search_records: 2_000_000,
             keep_events_days: 0,
             keep_logs_days: 0,
-            steady: Duration::from_secs(60 * 60),
             chunks: 1024,
             chunk_bytes: 16 * 1024 * 1024,
         }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use bellwether_kernel::{Clock, FieldError, HostId, OrganisationId, RecordId, Steady};
+use bellwether_kernel::{Clock, FieldError, HostId, OrganisationId, RecordId};
 use bellwether_store::{Batch, Lost, Objects, SharedStore, StoreError, Turns, encode, put_large, to_the_end};
 use parking_lot::{Mutex, RwLock};
 
@@ -50,8 +50,6 @@ pub(crate) struct Shared {
     pub(crate) searches: Turns,
     /// Held from when a change of how long records are kept is committed until it is in memory.
     pub(crate) retaining: tokio::sync::Mutex<()>,
-    /// Whether the clock can be trusted.
-    pub(crate) steady: Mutex<Steady>,
 }
 
 /// How the records of a kind are doing, of all organisations together.
@@ -87,7 +85,6 @@ impl Records {
                 packing: Mutex::default(),
                 searches: Turns::new(SEARCHES, SEARCH_PATIENCE, TOO_MANY_SEARCHES),
                 retaining: tokio::sync::Mutex::default(),
-                steady: Mutex::new(Steady::new()),
             }),
         };
         records.look_for_segments().await?;

@@ -26,7 +26,6 @@ impl Records {
     /// next call.
     pub async fn tend(&self) -> Result<(), RecordError> {
         let now = self.shared.parts.clock.now();
-        self.shared.steady.lock().look(now);
         let owners = self.shared.owners(|chunk| now.milliseconds_since(chunk.appended) >= CHUNK_AGE);
         let mut last = Ok(());
         // Says whether there is room for more.
@@ -83,10 +82,9 @@ impl Shared {
     /// From which time on an owner's records are kept; from the first on, while the clock may be wrong: what is freed is
     /// gone.
     fn first_kept(&self, owner: Owner) -> i64 {
-        let (now, limits) = (self.parts.clock.now(), &self.parts.limits);
-        match self.steady.lock().is_steady(now, limits.steady) {
-            true => self.state.read().first_kept(owner, limits, now),
-            false => i64::MIN,
+        match self.parts.clock.steady() {
+            Some(now) => self.state.read().first_kept(owner, &self.parts.limits, now),
+            None => i64::MIN,
         }
     }
 

@@ -30,3 +30,15 @@ async fn a_session_is_left_on_a_full_disk_too() {
     fixture.access.leave_session(&left, ends).await.unwrap();
     assert!(fixture.access.was_left(&left, ends).await.unwrap());
 }
+
+#[tokio::test]
+async fn a_clock_that_is_ahead_for_a_while_brings_no_session_back_that_was_left() {
+    let fixture = Fixture::new().await;
+    let [left, other] = [1, 2].map(|byte| Sealed(vec![byte]));
+    let ends = seconds(START + 3600);
+    fixture.access.leave_session(&left, ends).await.unwrap();
+    fixture.clock.advance(365 * 24 * 3_600_000);
+    fixture.clock.distrust(true);
+    fixture.access.leave_session(&other, ends).await.unwrap();
+    assert!(fixture.access.was_left(&left, ends).await.unwrap());
+}

@@ -71,8 +71,8 @@ async fn what_a_crash_cut_off_of_an_erasing_is_gone_on_with() {
         house.filled().await;
         let rows = house.rows().await;
         let store = Arc::new(house.store.restart_with_crashes(Crash::After(commits)));
-        let limits = Limits { steady: std::time::Duration::ZERO, ..Limits::default() };
-        let on = |store| House::on(store, Arc::clone(&house.folder), Arc::clone(&house.clock), limits);
+        let on =
+            |store| House::on(store, Arc::clone(&house.folder), Arc::clone(&house.clock), Limits::default());
         let done = match on(Arc::clone(&store)).await {
             Ok(house) => house.records.erase(THEIRS).await.is_ok(),
             Err(_) => false,

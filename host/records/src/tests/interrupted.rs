@@ -217,7 +217,7 @@ async fn after_a_packing_that_panics_there_are_others() {
         objects: Objects::open(folder.path()).unwrap(),
         clock: Arc::new(clock),
         host: HostId(1),
-        limits: Limits { chunks: 2, steady: Duration::ZERO, ..Limits::default() },
+        limits: Limits { chunks: 2, ..Limits::default() },
     })
     .await
     .unwrap();

@@ -61,12 +61,7 @@ impl House {
         Self::limited(Limits::default()).await
     }
 
-    /// Its clock is trusted at once.
     async fn limited(limits: Limits) -> Self {
-        Self::distrusting(Limits { steady: Duration::ZERO, ..limits }).await
-    }
-
-    async fn distrusting(limits: Limits) -> Self {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         Self::on(Arc::default(), folder, Arc::new(ManualClock::new(at(NOW))), limits).await.unwrap()
     }
