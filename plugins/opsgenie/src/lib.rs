@@ -7,7 +7,7 @@
 use bellwether_sdk::formatter::{
     Event, Exchange, FormatterError, Notification, Request, Severity, Step, Text, check_url, formatter,
 };
-use bellwether_sdk::formatting::{Plain, Room, Story, check_text, line_key, one_line, stable_key};
+use bellwether_sdk::formatting::{Plain, Room, Story, check_text, line_key, one_line};
 use bellwether_sdk::serde_json::{Map, Value as Json, json, to_vec};
 use bellwether_sdk::{Secret, SettingError, Settings};
 use serde::{Deserialize, Serialize};
@@ -58,7 +58,7 @@ const TAG: usize = 50;
 /// Characters of one detail; all have at most 8,000 together, keys included.
 const DETAIL: usize = 500;
 
-/// What was sent last.
+/// What was sent last, which is what is kept.
 #[derive(Clone, Copy, Default, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Stage {
@@ -71,40 +71,20 @@ enum Stage {
     Close,
 }
 
-/// What is kept.
-#[derive(Clone, Copy, Default, Deserialize, Serialize)]
-#[serde(default)]
-struct Memory {
-    stage: Stage,
-    /// Whether its alias names the channel; those of alerts that an earlier version created do not.
-    line: bool,
-}
-
-impl Memory {
-    /// Nothing was sent yet.
-    fn fresh() -> Self {
-        Self { line: true, ..Self::default() }
-    }
-
-    fn kept(self) -> Vec<u8> {
-        to_vec(&self).expect("a memory is plain data")
-    }
-}
-
 /// Creates, updates, acknowledges and closes alerts of Opsgenie.
 #[formatter]
 #[expect(clippy::needless_pass_by_value, reason = "the macro hands the settings over")]
 pub fn next(exchange: &Exchange, settings: Opsgenie) -> Result<Step, FormatterError> {
     let notification = &exchange.notification;
-    let mut memory: Memory = exchange.remembered().unwrap_or_else(Memory::fresh);
     let Some(answer) = exchange.http() else {
-        memory.stage = match notification.event {
+        let first = match notification.event {
             Event::Closed => Stage::Close,
             Event::Opened | Event::Updated | Event::Test => Stage::Create,
         };
-        return Ok(send(memory, notification, &settings));
+        return Ok(send(first, notification, &settings));
     };
-    match (answer.status, memory.stage) {
+    let stage: Stage = exchange.remembered().unwrap_or_default();
+    match (answer.status, stage) {
         // Somebody deleted it: there is nothing to close.
         (404, Stage::Close) => return Ok(Step::done().remember(Vec::new())),
         // The creation before it was taken and is not worked off yet.
@@ -114,7 +94,7 @@ pub fn next(exchange: &Exchange, settings: Opsgenie) -> Result<Step, FormatterEr
     answer.success_in_json()?;
     // Told each time: an alert that was made anew is not acknowledged, and one that is stays so.
     let acknowledge = notification.incident.acknowledged_by.is_some();
-    let following = match memory.stage {
+    let following = match stage {
         Stage::Create if notification.event == Event::Test => Some(Stage::Close),
         Stage::Create if notification.event == Event::Updated => Some(Stage::Message),
         Stage::Message => Some(Stage::Description),
@@ -125,17 +105,14 @@ pub fn next(exchange: &Exchange, settings: Opsgenie) -> Result<Step, FormatterEr
         Stage::Close => return Ok(Step::done().remember(Vec::new())),
     };
     Ok(match following {
-        Some(stage) => send(Memory { stage, ..memory }, notification, &settings),
-        None => Step::done().remember(memory.kept()),
+        Some(stage) => send(stage, notification, &settings),
+        None => Step::done(),
     })
 }
 
-fn send(memory: Memory, notification: &Notification, settings: &Opsgenie) -> Step {
+fn send(stage: Stage, notification: &Notification, settings: &Opsgenie) -> Step {
     let story = Story::of(notification);
-    let alias = match memory.line {
-        true => line_key(notification, ALIAS),
-        false => stable_key(&notification.incident.id, ALIAS),
-    };
+    let alias = line_key(notification, ALIAS);
     let alerts = Text::from(settings.api_url.trim_end_matches('/')).text("/v2/alerts");
     let of_alert =
         |part: &str| alerts.clone().text("/").percent(&alias).text(format!("/{part}?identifierType=alias"));
@@ -143,7 +120,7 @@ fn send(memory: Memory, notification: &Notification, settings: &Opsgenie) -> Ste
     let description = story.body(&Plain, Room::utf16(DESCRIPTION), true);
     let priority = priority(notification.incident.severity);
     let note = json!({"source": "Bellwether", "note": message});
-    let request = match memory.stage {
+    let request = match stage {
         Stage::Create => Request::post(alerts).json(&json!({
             "message": message,
             "alias": alias,
@@ -163,7 +140,7 @@ fn send(memory: Memory, notification: &Notification, settings: &Opsgenie) -> Ste
         Stage::Close => Request::post(of_alert("close")).json(&note),
     };
     let key = Text::from("GenieKey ").secret(&settings.api_key);
-    Step::send(request.header("authorization", key)).remember(memory.kept())
+    Step::send(request.header("authorization", key)).remember(to_vec(&stage).expect("a stage is plain data"))
 }
 
 /// The channel's tags, then the monitors' labels, as many as an alert has.

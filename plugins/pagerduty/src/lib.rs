@@ -7,7 +7,7 @@
 use bellwether_sdk::formatter::{
     Event, Exchange, FormatterError, Notification, Purpose, Request, Severity, Step, check_url, formatter,
 };
-use bellwether_sdk::formatting::{Room, Story, check_text, line_key, one_line, stable_key};
+use bellwether_sdk::formatting::{Room, Story, check_text, line_key, one_line};
 use bellwether_sdk::serde_json::{Map, Value as Json, json, to_vec};
 use bellwether_sdk::{Secret, SettingError, Settings, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -53,16 +53,9 @@ const LINKS: usize = 20;
 struct Memory {
     last: Action,
     acknowledged: bool,
-    /// Whether its key names the channel; those of alerts that an earlier version triggered do not.
-    line: bool,
 }
 
 impl Memory {
-    /// Nothing was sent yet.
-    fn fresh() -> Self {
-        Self { line: true, ..Self::default() }
-    }
-
     fn kept(self) -> Vec<u8> {
         to_vec(&self).expect("a memory is plain data")
     }
@@ -82,7 +75,7 @@ enum Action {
 #[expect(clippy::needless_pass_by_value, reason = "the macro hands the settings over")]
 pub fn next(exchange: &Exchange, settings: PagerDuty) -> Result<Step, FormatterError> {
     let notification = &exchange.notification;
-    let memory: Memory = exchange.remembered().unwrap_or_else(Memory::fresh);
+    let memory: Memory = exchange.remembered().unwrap_or_default();
     let Some(answer) = exchange.http() else {
         let first = match notification.event {
             Event::Closed => Action::Resolve,
@@ -115,11 +108,7 @@ fn send(memory: Memory, notification: &Notification, settings: &PagerDuty) -> St
 
 fn body(memory: Memory, notification: &Notification, settings: &PagerDuty) -> Json {
     let incident = &notification.incident;
-    let key = match memory.line {
-        true => line_key(notification, KEY),
-        false => stable_key(&incident.id, KEY),
-    };
-    let mut body = json!({"event_action": memory.last, "dedup_key": key});
+    let mut body = json!({"event_action": memory.last, "dedup_key": line_key(notification, KEY)});
     if memory.last != Action::Trigger {
         return body;
     }

@@ -5,8 +5,8 @@
 //! and closes it.
 
 use bellwether_sdk::formatter::{
-    Event, Exchange, FormatterError, Grant, HttpAnswer, Oauth, Request, Severity, Signing, Step, Text,
-    check_url, formatter,
+    Event, Exchange, FormatterError, Grant, HttpAnswer, Notification, Oauth, Request, Severity, Signing,
+    Step, Text, check_url, formatter,
 };
 use bellwether_sdk::formatting::{Plain, Room, Story, check_text, line_key, stable_key};
 use bellwether_sdk::serde_json::{Value as Json, json};
@@ -85,30 +85,20 @@ const PASSING: [&str; 5] = [
 /// What is kept after a test's first request: that the second closes the case.
 const CLOSING: &[u8] = b"closing";
 
-/// What is kept of a case whose id names the channel; those that an earlier version opened have nothing kept.
-const LINE: &[u8] = b"line";
-
 /// Opens a Salesforce case for each incident, keeps it up to date, and closes it.
 #[formatter]
 #[expect(clippy::needless_pass_by_value, reason = "the macro hands the settings over")]
 pub fn next(exchange: &Exchange, settings: Salesforce) -> Result<Step, FormatterError> {
     let notification = &exchange.notification;
     let Some(answer) = exchange.http() else {
-        let closes = notification.event == Event::Closed;
-        let kept: &[u8] = if names_channel(exchange) { LINE } else { b"" };
-        return Ok(send(closes, exchange, &settings).remember(kept));
+        return Ok(send(notification.event == Event::Closed, notification, &settings));
     };
     check_answer(answer)?;
     Ok(match notification.event {
-        Event::Test if exchange.memory != CLOSING => send(true, exchange, &settings).remember(CLOSING),
-        Event::Test | Event::Closed => Step::done().remember(Vec::new()),
-        Event::Opened | Event::Updated => Step::done(),
+        Event::Test if exchange.memory != CLOSING => send(true, notification, &settings).remember(CLOSING),
+        Event::Test => Step::done().remember(Vec::new()),
+        Event::Opened | Event::Updated | Event::Closed => Step::done(),
     })
-}
-
-/// Whether the case's id names the channel: an incident's cases keep the id they were opened under.
-fn names_channel(exchange: &Exchange) -> bool {
-    exchange.memory == LINE || matches!(exchange.notification.event, Event::Opened | Event::Test)
 }
 
 fn check_answer(answer: &HttpAnswer) -> Result<(), FormatterError> {
@@ -120,14 +110,10 @@ fn check_answer(answer: &HttpAnswer) -> Result<(), FormatterError> {
     answer.success_in_json().map(|_| ())
 }
 
-fn send(closes: bool, exchange: &Exchange, settings: &Salesforce) -> Step {
-    let notification = &exchange.notification;
+fn send(closes: bool, notification: &Notification, settings: &Salesforce) -> Step {
     let incident = &notification.incident;
     // Without dots: what stands behind one in a path may be taken for a format.
-    let id = match names_channel(exchange) {
-        true => stable_key(&line_key(notification, EXTERNAL_ID), EXTERNAL_ID),
-        false => stable_key(&incident.id, EXTERNAL_ID),
-    };
+    let id = stable_key(&line_key(notification, EXTERNAL_ID), EXTERNAL_ID);
     let story = Story::of(notification);
     let mut fields = json!({
         "Subject": Room::utf16(SUBJECT).cut(&story.headline),
