@@ -45,6 +45,8 @@ pub(crate) struct NextRow {
     pub(crate) series: Option<u64>,
     /// Which of its incidents are to be closed before it is evaluated again: more than one commit holds were open.
     pub(crate) ending: Option<Ending>,
+    /// When it was evaluated last and that came to something.
+    pub(crate) looked: Option<Timestamp>,
 }
 
 /// That a monitor's incidents end, though their series do not recover.
@@ -83,16 +85,19 @@ impl NextRow {
 
 impl Versioned for NextRow {
     const NAME: &'static str = "next evaluation of a monitor";
-    const VERSION: u8 = 3;
+    const VERSION: u8 = 4;
 
     fn upgrade(version: u8, bytes: &[u8]) -> Option<Self> {
         // What came to it later was nothing.
         let none = match version {
-            1 => &[0, 0][..],
-            2 => &[0],
+            1 => &[0, 0, 0][..],
+            2 => &[0, 0],
+            3 => &[0],
             _ => return None,
         };
-        postcard::from_bytes(&[bytes, none].concat()).ok()
+        let row: Self = postcard::from_bytes(&[bytes, none].concat()).ok()?;
+        // Whether that came to something was not kept.
+        Some(Self { looked: row.evaluated, ..row })
     }
 }
 
@@ -390,24 +395,37 @@ mod tests {
         const VERSION: u8 = 2;
     }
 
+    #[derive(Serialize, Deserialize)]
+    struct ThirdNextRow(SecondNextRow, Option<Ending>);
+
+    impl Versioned for ThirdNextRow {
+        const NAME: &'static str = "next evaluation of a monitor";
+        const VERSION: u8 = 3;
+    }
+
     #[test]
     fn a_monitor_that_an_earlier_host_scheduled_is_due_as_before() {
         let at = Timestamp::from_milliseconds(60_000);
-        let first = || FirstNextRow(7, at, 3, None, Some("no detector".into()), 2);
+        let evaluated = Timestamp::from_milliseconds(50_000);
+        let first = || FirstNextRow(7, at, 3, evaluated, Some("no detector".into()), 2);
         let expected = |series| NextRow {
             turn: 7,
             at,
             version: 3,
-            evaluated: None,
+            evaluated,
             problem: Some("no detector".into()),
             decisions: 2,
             series,
             ending: None,
+            looked: evaluated,
         };
         let row: NextRow = decode(&encode(&first())).unwrap();
         assert_eq!(row, expected(None));
         let row: NextRow = decode(&encode(&SecondNextRow(first(), Some(5)))).unwrap();
         assert_eq!(row, expected(Some(5)));
+        let ending = Some(Ending { why: EndingCause::Changed, version: 2 });
+        let row: NextRow = decode(&encode(&ThirdNextRow(SecondNextRow(first(), None), ending))).unwrap();
+        assert_eq!(row, NextRow { ending, ..expected(None) });
         assert_eq!(decode::<NextRow>(&encode(&row)).unwrap(), row);
     }
 }

@@ -75,10 +75,10 @@ pub(crate) fn is_ahead(time: Timestamp, now: Timestamp) -> bool {
     time.milliseconds_since(now) > limits::CLOCK_AHEAD.milliseconds()
 }
 
-/// A time in which nobody looked: no host was up, or the monitor was paused.
+/// A time in which nobody looked: no host was up, the monitor was paused, or its evaluations came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Gap {
-    /// The last evaluation before it.
+    /// The last evaluation before it that came to something.
     pub(crate) from: Timestamp,
     /// The first after it.
     pub(crate) to: Timestamp,

@@ -172,7 +172,7 @@ impl Alerts {
         self.meters.missed(late / compiled.every);
         let at = due.saturating_add(late / compiled.every * compiled.every);
         let following = at.saturating_add(compiled.every);
-        let gap = next.evaluated.filter(|last| at.milliseconds_since(*last) > 2 * compiled.every);
+        let gap = next.looked.filter(|last| at.milliseconds_since(*last) > 2 * compiled.every);
         let (evaluated, had_problem) = (next.evaluated, next.problem.is_some());
         let next = NextRow { at: Some(following), evaluated: Some(at), ..next };
 
@@ -388,7 +388,10 @@ impl Alerts {
         }
         next.turn += 1;
         let fence = match is_last {
-            true => course.fence.put(&mut batch, &next),
+            true => {
+                next.looked = next.evaluated;
+                course.fence.put(&mut batch, &next)
+            }
             false => {
                 let (at, evaluated) = (Some(course.due), course.evaluated);
                 course.fence.put(&mut batch, &NextRow { at, evaluated, ..next.clone() })

@@ -184,6 +184,7 @@ impl Alerts {
             decisions: 0,
             series,
             ending: None,
+            looked: None,
         };
         self.schedule(&mut batch, organisation, id, compiled.monitor.paused, &mut next);
         self.audit(&mut batch, &by, "monitor.create", &name, &[("id", id.to_string())]);
@@ -403,7 +404,9 @@ impl Alerts {
         }
         // No evaluation comes twice: the next is behind the last even where the clock was set back, unless by far.
         let now = self.clock.now();
-        next.evaluated = next.evaluated.filter(|last| !is_ahead(*last, now));
+        for last in [&mut next.evaluated, &mut next.looked] {
+            *last = last.filter(|last| !is_ahead(*last, now));
+        }
         let soonest = next.evaluated.map_or(now, |last| now.max(last.saturating_add(1)));
         next.at = (!paused || next.ending.is_some()).then_some(soonest);
         next.turn += 1;

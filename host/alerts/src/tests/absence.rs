@@ -9,6 +9,28 @@ async fn judged() -> World {
 }
 
 #[tokio::test]
+async fn what_reported_while_evaluations_came_to_nothing_is_not_missing() {
+    let world = World::new().await;
+    let document = json!({"kind": "no-data", "thresholds": null, "missing_data": {"after": "10m"}});
+    world.create(cpu(document)).await;
+    world.live(0, &[("a", 1.0)]).await;
+    world.figures.3.store(true, Ordering::Relaxed);
+    for minute in 2..32 {
+        if minute % 5 == 0 {
+            world.figures.put("a", at(minute), 1.0);
+        }
+        world.evaluate(minute).await;
+    }
+    world.figures.3.store(false, Ordering::Relaxed);
+    for minute in 32..42 {
+        world.evaluate(minute).await;
+        assert!(world.incidents().await.is_empty(), "{minute}");
+    }
+    world.evaluate(42).await;
+    assert_eq!(world.incidents().await.len(), 1, "it stays away longer than it may since somebody looked");
+}
+
+#[tokio::test]
 async fn an_anomaly_of_a_count_goes_on_while_no_point_comes() {
     let world = judged().await;
     world.create(strange(json!({"query": "count:cpu{*} by {host}"}))).await;
