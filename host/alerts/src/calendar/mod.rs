@@ -196,9 +196,6 @@ impl NewEntry {
 /// From when until when something lasts; `None` where it has no end.
 pub(crate) type Span = (Timestamp, Option<Timestamp>);
 
-/// How many days to each side of a moment are looked at for the times of an entry that repeats.
-const DAYS: i64 = 31;
-
 /// How many days after a moment the next time of an entry is looked for: a hundred years. What begins less often, as the
 /// 31st of February, is a mistake.
 const LOOKED_AHEAD: i64 = 36_525;
@@ -240,9 +237,8 @@ impl Ready {
         begins.filter(|begins| end.is_none_or(|end| *begins < end))
     }
 
-    /// When it lasts between two moments, both included; of one that repeats, each time that begins within a month of
-    /// `near`.
-    pub(crate) fn spans(&self, (from, until): (Timestamp, Timestamp), near: Timestamp) -> Vec<Span> {
+    /// When it lasts between two moments, both included, each time from when until when.
+    pub(crate) fn spans(&self, (from, until): (Timestamp, Timestamp)) -> Vec<Span> {
         let CalendarEntry { start, end, .. } = self.entry;
         let overlaps =
             |(begin, over): &Span| *begin <= until && over.is_none_or(|over| over > from && over > *begin);
@@ -250,7 +246,7 @@ impl Ready {
             return Some((start, end)).filter(overlaps).into_iter().collect();
         };
         let times = recurrence
-            .times(near)
+            .times((from, until))
             .map(|(begin, over)| (begin.max(start), Some(end.map_or(over, |end| end.min(over)))));
         times.filter(overlaps).collect()
     }
@@ -313,11 +309,7 @@ impl Recurrence {
     /// The end of what began before or at `now` and lasts; that it began before the entry's start too.
     fn lasting(&self, now: Timestamp) -> Option<Timestamp> {
         let today = self.zone.to_datetime(now.to_jiff()).date();
-        let days = match self.length {
-            Length::To(_) => 1,
-            Length::Lasts(lasts) => lasts.as_hours() / 24 + 1,
-        };
-        let ends = (0..=days).filter_map(|back| {
+        let ends = (0..=self.days()).filter_map(|back| {
             let day = today.checked_sub(back.days()).ok()?;
             let (start, end) = self.rule.names(self.anchor, day).then(|| self.span(day))??;
             (start <= now && now < end).then_some(end)
@@ -337,13 +329,22 @@ impl Recurrence {
         begins.map(|(begin, _)| begin).find(|begin| *begin > now)
     }
 
-    /// From when until when it lasts each time that begins within [`DAYS`] of a moment.
-    fn times(&self, near: Timestamp) -> impl Iterator<Item = (Timestamp, Timestamp)> {
-        let today = self.zone.to_datetime(near.to_jiff()).date();
-        (-DAYS..=DAYS).filter_map(move |days| {
-            let day = today.checked_add(days.days()).ok()?;
-            self.rule.names(self.anchor, day).then(|| self.span(day))?
-        })
+    /// How many days after the day it begins on it may last yet.
+    fn days(&self) -> i64 {
+        match self.length {
+            Length::To(_) => 1,
+            Length::Lasts(lasts) => lasts.as_hours() / 24 + 1,
+        }
+    }
+
+    /// From when until when it lasts each time that may last between two moments.
+    fn times(&self, (from, until): (Timestamp, Timestamp)) -> impl Iterator<Item = (Timestamp, Timestamp)> {
+        let day = |moment: Timestamp| self.zone.to_datetime(moment.to_jiff()).date();
+        let last = day(until);
+        // A time of yesterday that a change of the clocks skips may be today.
+        let first = day(from).checked_sub((self.days() + 1).days()).unwrap_or(Date::MIN);
+        let days = first.series(1.day()).take_while(move |day| *day <= last);
+        days.filter(move |day| self.rule.names(self.anchor, *day)).filter_map(move |day| self.span(day))
     }
 
     /// From when until when it lasts if it begins on this day: for no time at all where a change of the clocks skips all of
@@ -474,9 +475,8 @@ mod tests {
             let now = instant("2027-03-28T00:30:00Z").saturating_add(minute * 60_000);
             assert_eq!(short.lasting(now), Err(NotNow), "{now}");
         }
-        let spans = Ready::of(&short)
-            .unwrap()
-            .spans((instant("2027-03-28"), instant("2027-03-28T12:00:00Z")), instant("2027-03-28"));
+        let spans =
+            Ready::of(&short).unwrap().spans((instant("2027-03-28"), instant("2027-03-28T12:00:00Z")));
         assert_eq!(spans, []);
     }
 
@@ -523,7 +523,7 @@ mod tests {
             );
             assert_eq!(entry.lasting(start.saturating_add(-1)), Err(NotNow), "not before its start");
             if let Some(until) = until.map(instant) {
-                let spans = Ready::of(&entry).unwrap().spans((start, start), start);
+                let spans = Ready::of(&entry).unwrap().spans((start, start));
                 assert!(spans.contains(&(start, Some(until))), "{spans:?}");
                 assert!(spans.iter().all(|(begin, _)| *begin == start), "{spans:?}");
             }

@@ -179,6 +179,23 @@ pub(super) struct Span {
     pub(super) end: i64,
 }
 
+/// What a detector of single series is asked.
+struct Asking<'a> {
+    detector: &'a dyn Detector,
+    settings: &'a Settings,
+    /// The score from which on a point is strange.
+    strange_from: f64,
+    /// Verdicts count of points from here on.
+    judged: i64,
+}
+
+/// What it found of the points of a series, and what it keeps.
+struct Answer {
+    verdicts: Vec<Verdict>,
+    season: Option<u64>,
+    state: Vec<u8>,
+}
+
 impl Looking<'_> {
     /// What an evaluation at `at` sees.
     ///
@@ -305,11 +322,17 @@ impl Looking<'_> {
             return Ok(());
         }
         let mut history: Option<BTreeMap<String, Line>> = None;
+        let asking = Asking {
+            detector: &*detector,
+            settings: &settings,
+            strange_from: anomaly.score,
+            judged: end - self.compiled.window.max(anomaly.recovery_window.unwrap_or(0)),
+        };
         for line in lines {
             let id = series_id(&tags(&line));
             let row = kept.get(&id).await?.filter(|row| row.version == detector.version());
             let known = match row {
-                Some(row) => match self.detect(&*detector, &settings, &row.state, &line).await {
+                Some(row) => match self.detect(&asking, row.state, &line).await {
                     // Another version of the same name wrote it after all: it begins anew.
                     Err(AlertError::Role(RoleError::UnknownState(_))) => None,
                     answered => Some((answered?, line.clone())),
@@ -317,7 +340,7 @@ impl Looking<'_> {
                 None => None,
             };
             let is_anew = known.is_none();
-            let ((scores, after), line) = match known {
+            let (answer, line) = match known {
                 Some(known) => known,
                 None => {
                     if history.is_none() && start > first {
@@ -326,33 +349,45 @@ impl Looking<'_> {
                             Some(lines.into_iter().map(|line| (series_id(&tags(&line)), line)).collect());
                     }
                     let line = history.as_mut().and_then(|lines| lines.remove(&id)).unwrap_or(line);
-                    (self.detect(&*detector, &settings, &[], &line).await?, line)
+                    (self.detect(&asking, Vec::new(), &line).await?, line)
                 }
             };
-            kept.rows.insert(id, DetectorRow { version: detector.version().to_owned(), state: after });
-            let verdicts = verdicts(&line, &scores, anomaly.score);
-            look.seen.push(Seen { verdicts, is_anew, season: scores.season, ..seen(line) });
+            let Answer { verdicts, season, state } = answer;
+            kept.rows.insert(id, DetectorRow { version: detector.version().to_owned(), state });
+            look.seen.push(Seen { verdicts, is_anew, season, ..seen(line) });
         }
         state.fed = after;
         Ok(())
     }
 
-    async fn detect(
-        &self,
-        detector: &dyn Detector,
-        settings: &Settings,
-        state: &[u8],
-        line: &Line,
-    ) -> Result<(Scores, Vec<u8>), AlertError> {
-        let instant = |(time, _): &(i64, f64)| Timestamp::from_milliseconds(*time).unwrap_or_default();
-        let points = Points {
-            times: line.points.iter().map(instant).collect(),
-            step: Some(Duration::from_millis(line.step.unsigned_abs())),
-            values: vec![line.points.iter().map(|(_, value)| *value).collect()],
-            learn: self.quiet.of(&tags(line), line.metric.as_deref()).is_none_or(|because| because.learns),
-        };
-        let mut detection = detector.detect(settings, state, &points).await?;
-        Ok((detection.series.pop().unwrap_or_default(), detection.state))
+    /// Shows a detector the points of a line: in one call those in a row from which it learns, or does not. Those from which
+    /// it does not learn and that nobody has judged any more it is not shown.
+    async fn detect(&self, asking: &Asking<'_>, state: Vec<u8>, line: &Line) -> Result<Answer, AlertError> {
+        let points = line.points.iter().zip(self.learns(line));
+        let shown: Vec<_> = points.filter(|((time, _), learns)| *learns || *time >= asking.judged).collect();
+        let mut answer = Answer { verdicts: Vec::with_capacity(shown.len()), season: None, state };
+        for run in shown.chunk_by(|(_, one), (_, next)| one == next) {
+            let instant = |time: i64| Timestamp::from_milliseconds(time).unwrap_or_default();
+            let points = Points {
+                times: run.iter().map(|((time, _), _)| instant(*time)).collect(),
+                step: Some(Duration::from_millis(line.step.unsigned_abs())),
+                values: vec![run.iter().map(|((_, value), _)| *value).collect()],
+                learn: run.iter().all(|(_, learns)| *learns),
+            };
+            let mut detection = asking.detector.detect(asking.settings, &answer.state, &points).await?;
+            let scores = detection.series.pop().unwrap_or_default();
+            let judged = run.iter().enumerate();
+            let verdicts = judged.map(|(at, (point, _))| verdict(&scores, at, **point, asking.strange_from));
+            answer.verdicts.extend(verdicts);
+            answer.season = scores.season.or(answer.season);
+            answer.state = detection.state;
+        }
+        Ok(answer)
+    }
+
+    /// Of each point of a line, whether detectors learn from it.
+    pub(super) fn learns(&self, line: &Line) -> Vec<bool> {
+        self.quiet.learns(&tags(line), line.metric.as_deref(), (&line.points, line.step))
     }
 }
 
@@ -379,11 +414,6 @@ pub(super) fn seen(line: Line) -> Seen {
         is_anew: false,
         season: None,
     }
-}
-
-fn verdicts(line: &Line, scores: &Scores, strange_from: f64) -> Vec<Verdict> {
-    let points = line.points.iter().enumerate();
-    points.map(|(at, point)| verdict(scores, at, *point, strange_from)).collect()
 }
 
 /// What a detector found of a point, at this place of its columns.

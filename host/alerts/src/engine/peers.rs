@@ -85,13 +85,9 @@ impl Looking<'_> {
                 }
                 let Ok(at) = shown.binary_search(&tags) else { continue };
                 let scores = &found.scores[at];
-                let verdicts = if self.is_out(&line, &open) {
-                    Vec::new()
-                } else {
-                    let place = |time: &i64| found.times.binary_search(time).unwrap_or(usize::MAX);
-                    let one = |point: &(i64, f64)| verdict(scores, place(&point.0), *point, anomaly.score);
-                    line.points.iter().map(one).collect()
-                };
+                let place = |time: &i64| found.times.binary_search(time).unwrap_or(usize::MAX);
+                let one = |point: (i64, f64)| verdict(scores, place(&point.0), point, anomaly.score);
+                let verdicts = self.shown(&line, &open).map(one).collect();
                 let season = scores.season;
                 all.push(Seen { verdicts, season, ..seen(line) });
             }
@@ -114,12 +110,11 @@ impl Looking<'_> {
             lines.iter().flat_map(|line| line.points.iter().map(|(time, _)| *time)).collect();
         let times: Vec<i64> = times.into_iter().collect();
         let mut values = vec![vec![f64::NAN; times.len()]; members.len()];
-        for line in lines.iter().filter(|line| !self.is_out(line, open)) {
-            let tags = tags(line);
-            let Ok(at) = members.binary_search(&tags) else { continue };
-            for (time, value) in &line.points {
-                if let Ok(place) = times.binary_search(time) {
-                    values[at][place] = *value;
+        for line in lines {
+            let Ok(at) = members.binary_search(&tags(line)) else { continue };
+            for (time, value) in self.shown(line, open) {
+                if let Ok(place) = times.binary_search(&time) {
+                    values[at][place] = value;
                 }
             }
         }
@@ -149,12 +144,12 @@ impl Looking<'_> {
         Ok(found)
     }
 
-    /// Whether a line is taken out: others are not held against what is suppressed. One that is open stays, so that it can
-    /// be over.
-    fn is_out(&self, line: &Line, open: &BTreeSet<&Tags>) -> bool {
-        let tags = tags(line);
-        let because = self.quiet.of(&tags, line.metric.as_deref());
-        because.is_some_and(|because| !because.learns) && !open.contains(&tags)
+    /// The points of a line without those that are suppressed at their time: others are not held against them, and nothing
+    /// is learnt from them. One that is open stays, so that it can be over.
+    fn shown(&self, line: &Line, open: &BTreeSet<&Tags>) -> impl Iterator<Item = (i64, f64)> {
+        let is_open = open.contains(&tags(line));
+        let points = line.points.iter().zip(self.learns(line));
+        points.filter(move |(_, learns)| is_open || *learns).map(|(point, _)| *point)
     }
 }
 

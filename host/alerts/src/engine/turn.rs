@@ -314,7 +314,7 @@ impl Alerts {
     ) -> Result<Made, AlertError> {
         let Evaluation { organisation, id, compiled, version, at } = *evaluation;
         let mut kept = Kept::stored(&self.store, organisation, id);
-        let quiet = &self.quiet(organisation, compiled, at).await?;
+        let quiet = &self.quiet(organisation, compiled, at, next.looked).await?;
         let looking = Looking {
             figures: &*self.figures,
             roles: &*self.roles,

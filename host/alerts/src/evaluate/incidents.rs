@@ -415,7 +415,7 @@ impl Settling<'_> {
                     let until = mute.end.map_or_else(|| "it is deleted".to_owned(), |end| end.to_string());
                     format!("mute {} until {until}", mute.id)
                 }
-                None => self.quiet.of(tags, *metric).filter(|_| calendar)?.text,
+                None => self.quiet.of(tags, *metric).filter(|_| calendar)?,
             });
         }
         last

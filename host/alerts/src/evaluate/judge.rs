@@ -67,7 +67,7 @@ pub(super) fn judge(
         }
         // One that stays away is not judged by what it was any more.
         (Some(anomaly), Some(thresholds)) if seen.is_some() || !missing => {
-            anomalous(compiled, anomaly, &thresholds, look, series, seen)
+            anomalous(compiled, anomaly, &thresholds, look, series, seen, passed)
         }
         (None, Some(thresholds)) => beyond(compiled, &thresholds, look, series, seen, passed),
         _ => None,
@@ -207,11 +207,14 @@ fn anomalous(
     look: &Look,
     series: &mut SeriesState,
     seen: Option<&Seen>,
+    passed: Timestamp,
 ) -> Option<Judged> {
     let end = look.end.as_milliseconds();
     if let Some(seen) = seen {
         take_in(compiled, anomaly, end, series, seen);
     }
+    let since = counts_since(series, passed);
+    series.verdicts.retain(|verdict| verdict.time.as_milliseconds() >= since);
     let of = |length: i64| {
         let first = series.verdicts.partition_point(|verdict| verdict.time.as_milliseconds() < end - length);
         &series.verdicts[first..]

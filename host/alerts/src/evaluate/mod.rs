@@ -69,7 +69,7 @@ pub(crate) struct Seen {
     /// Milliseconds of a step.
     pub(crate) step: i64,
     pub(crate) points: Vec<(i64, f64)>,
-    /// One for each point, where a detector judged.
+    /// One for each point that a detector judged.
     pub(crate) verdicts: Vec<Verdict>,
     /// Whether the detector began anew with them: points that were judged before are among them.
     pub(crate) is_anew: bool,
@@ -189,7 +189,14 @@ impl Pass<'_> {
         if series.breach.is_none()
             && let Some(because) = &because
         {
-            return self.pass_over(series, &because.text);
+            return self.pass_over(series, because);
+        }
+        let passed = look.quiet.passed(&series.tags, series.metric.as_deref());
+        if let Some(passed) = passed.filter(|_| series.breach.is_none()) {
+            let from = self.pass(series, passed.min(look.end));
+            if from != Level::Ok {
+                self.note(series, from, What::Moved, format!("it was not looked at until {passed}"));
+            }
         }
         if series.held == Some(Held::Quiet) {
             series.held = None;
@@ -225,14 +232,18 @@ impl Pass<'_> {
         series.breach.is_some() || silent < self.kept()
     }
 
-    /// A series that is not looked at stands as if nothing were known of it.
     fn pass_over(&mut self, series: &mut SeriesState, why: &str) -> bool {
-        self.passed.insert(series.tags.clone(), self.look.end);
-        let from = std::mem::replace(&mut series.level, Level::Ok);
-        (series.pending, series.ok_streak, series.missing) = (None, 0, false);
-        series.verdicts.clear();
+        let from = self.pass(series, self.look.end);
         self.hold(series, from, Held::Quiet, why.to_owned());
         self.look.silent(series, Timestamp::MIN) < self.kept()
+    }
+
+    /// A series that was not looked at up to a time stands as if nothing were known of it; gives the level it had.
+    fn pass(&mut self, series: &mut SeriesState, until: Timestamp) -> Level {
+        self.passed.insert(series.tags.clone(), until);
+        (series.pending, series.ok_streak, series.missing) = (None, 0, false);
+        series.verdicts.clear();
+        std::mem::replace(&mut series.level, Level::Ok)
     }
 
     /// After how long without a point a series is forgotten, in milliseconds.

@@ -215,16 +215,22 @@ impl Alerts {
         found.try_map(|(_, row)| Ok(decode(&row)?))
     }
 
-    /// What the calendar says of a monitor's series at an evaluation at `at`.
+    /// What the calendar says of a monitor's series at an evaluation at `at`, the last of which that came to something was
+    /// at `looked`.
     pub(crate) async fn quiet(
         &self,
         organisation: OrganisationId,
         compiled: &Compiled,
         at: Timestamp,
+        looked: Option<Timestamp>,
     ) -> Result<Quiet, AlertError> {
         let Some(calendar) = self.calendar(organisation).await? else { return Ok(Quiet::default()) };
-        let end = Timestamp::from_milliseconds(compiled.end(at.as_milliseconds())).unwrap_or(at);
-        Ok(calendar.quiet(compiled, at, end))
+        let end =
+            |at: Timestamp| Timestamp::from_milliseconds(compiled.end(at.as_milliseconds())).unwrap_or(at);
+        // What is further back counts for nothing.
+        let reach = end(at).saturating_add(-compiled.window.max(compiled.missing_after));
+        let since = looked.map_or(reach, |looked| end(looked).max(reach));
+        Ok(calendar.quiet(compiled, (at, end(at)), since))
     }
 
     /// The calendar, of an organisation that has one.

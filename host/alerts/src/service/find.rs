@@ -156,7 +156,8 @@ impl Alerts {
         let Found { id, row, .. } = self.find(organisation, name_or_id).await?;
         let (state, _) = self.read_state(organisation, id).await?;
         let compiled = self.load(organisation, id, row.version).await?;
-        let quiet = self.quiet(organisation, &compiled, self.clock.now()).await?;
+        let now = self.clock.now();
+        let quiet = self.quiet(organisation, &compiled, now, Some(now)).await?;
         let first = match &page.cursor {
             None => 0,
             Some(cursor) => {
@@ -326,7 +327,7 @@ impl SeriesStatus {
             value: series.value,
             pending: series.pending,
             breach: crate::evaluate::interval(series),
-            quiet: quiet.of(&series.tags, series.metric.as_deref()).map(|because| because.text),
+            quiet: quiet.of(&series.tags, series.metric.as_deref()),
         }
     }
 }

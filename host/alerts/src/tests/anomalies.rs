@@ -62,7 +62,7 @@ impl Detector for Bound {
 }
 
 /// The same, of the next version.
-struct Upgraded(Arc<Bound>);
+pub(super) struct Upgraded(pub(super) Arc<Bound>);
 
 #[async_trait]
 impl Detector for Upgraded {

@@ -169,13 +169,62 @@ async fn office_hours_are_when_one_of_them_lasts() {
     assert_eq!(world.told().await, [["opened 1", "closed 2"], ["opened 1", "closed 2"]], "those of a alone");
 }
 
-/// What a detector is told to learn from.
-struct Learner(DetectorDescription, Mutex<Vec<bool>>);
+#[tokio::test]
+async fn no_window_reaches_back_into_a_time_a_series_was_taken_out_in_though_nobody_looked_meanwhile() {
+    // From the second minute on no host is up, or the monitor is not evaluated so often; it is as late, and the times at
+    // which it is evaluated are none of those in which the series is taken out.
+    for (every, delay, next) in [("1m", "0s", 8), ("7m", "0s", 8), ("1m", "1m", 9)] {
+        for kind in [EntryKind::Suppress, EntryKind::Snooze, EntryKind::OfficeHours] {
+            for anomaly in [false, true] {
+                let bound = super::anomalies::Bound::new();
+                let world = World::with_roles(FakeRoles(Some(bound))).await;
+                let times = json!({"window": "20m", "every": every, "delay": delay});
+                world.create(if anomaly { strange(times) } else { cpu(times) }).await;
+                world.live(0, &[("a", 50.0)]).await;
+                match kind {
+                    EntryKind::OfficeHours => {
+                        world.enter(kind, Scope::default(), -60, Some(3)).await;
+                        world.enter(kind, Scope::default(), 6, None).await;
+                    }
+                    _ => drop(world.enter(kind, Scope::default(), 3, Some(6)).await),
+                }
+                for minute in 1..9 {
+                    world.figures.put("a", at(minute), if (3..6).contains(&minute) { 900.0 } else { 50.0 });
+                }
+                world.evaluate(next).await;
+                world.evaluate(next + 7).await;
+                let name = format!("{kind:?}, each {every}, {delay} late, anomaly: {anomaly}");
+                assert!(world.incidents().await.is_empty(), "{name}");
+                world.figures.put("a", at(next + 7), 900.0);
+                world.figures.put("a", at(next + 8), 900.0);
+                world.evaluate(next + 14).await;
+                assert_eq!(world.incidents().await.len(), 1, "{name}: what is behind it counts");
+            }
+        }
+    }
+}
+
+/// Keeps what it is told to learn from.
+struct Learner(DetectorDescription, &'static str, Mutex<Vec<(Timestamp, bool)>>);
+
+impl Learner {
+    fn new(version: &'static str, best: u32) -> Arc<Self> {
+        let history = History { least: 1, best };
+        let (summary, takes) = ("Learns.".to_owned(), Takes::OneSeries);
+        let description = DetectorDescription { summary, settings: Vec::new(), takes, history };
+        Arc::new(Self(description, version, Mutex::default()))
+    }
+
+    /// What it was shown, and whether it learnt from that, since it was asked last.
+    fn shown(&self) -> Vec<(Timestamp, bool)> {
+        std::mem::take(&mut self.2.lock())
+    }
+}
 
 #[async_trait]
 impl Detector for Learner {
     fn version(&self) -> &str {
-        "1.0.0"
+        self.1
     }
 
     fn description(&self) -> &DetectorDescription {
@@ -183,9 +232,7 @@ impl Detector for Learner {
     }
 
     async fn detect(&self, _: &Settings, _: &[u8], points: &Points) -> Result<Detection, RoleError> {
-        if !points.times.is_empty() {
-            self.1.lock().push(points.learn);
-        }
+        self.2.lock().extend(points.times.iter().map(|time| (*time, points.learn)));
         let columns = vec![0.0; points.times.len()];
         let (expected, lower, upper) = (columns.clone(), columns.clone(), columns.clone());
         let scores = Scores { scores: columns, expected, lower, upper, season: None };
@@ -200,14 +247,7 @@ async fn a_suppression_stops_the_learning_and_office_hours_do_not() {
         (EntryKind::Snooze, [true, false, false, true]),
         (EntryKind::OfficeHours, [true; 4]),
     ] {
-        let history = History { least: 1, best: 1 };
-        let description = DetectorDescription {
-            summary: "Learns.".into(),
-            settings: Vec::new(),
-            takes: Takes::OneSeries,
-            history,
-        };
-        let learner = Arc::new(Learner(description, Mutex::default()));
+        let learner = Learner::new("1.0.0", 1);
         let world = World::with_roles(FakeRoles(Some(learner.clone()))).await;
         world.create(strange(json!({"window": "1m"}))).await;
         world.live(0, &[("a", 50.0)]).await;
@@ -215,9 +255,47 @@ async fn a_suppression_stops_the_learning_and_office_hours_do_not() {
         for minute in 1..4 {
             world.live(minute, &[("a", 50.0)]).await;
         }
-        // The evaluations at minutes 1 to 4: the second and third look at some of it.
-        assert_eq!(*learner.1.lock(), learns, "{kind:?}");
+        let expected: Vec<_> = (0..4).map(at).zip(learns).collect();
+        assert_eq!(learner.shown(), expected, "{kind:?}");
     }
+}
+
+#[tokio::test]
+async fn a_detector_that_begins_anew_learns_all_its_history_but_what_was_suppressed() {
+    // In the suppression, and long after it.
+    for anew in [5, 9] {
+        let mut world = World::with_roles(FakeRoles(Some(Learner::new("1.0.0", 20)))).await;
+        world.create(strange(json!({"window": "2m"}))).await;
+        world.suppress(Scope::default(), 3, 6).await;
+        for minute in 0..anew {
+            world.live(minute, &[("a", 50.0)]).await;
+        }
+        let learner = Learner::new("2.0.0", 20);
+        world.roles = Arc::new(FakeRoles(Some(learner.clone())));
+        world.alerts = world.beside();
+        world.live(anew, &[("a", 50.0)]).await;
+        // What is suppressed is judged as far as the window reaches back.
+        let expected = (0..=anew).map(|minute| (at(minute), !(3..6).contains(&minute)));
+        let expected = expected.filter(|(time, learns)| *learns || *time >= at(anew - 1));
+        assert_eq!(learner.shown(), expected.collect::<Vec<_>>(), "{anew}");
+        world.live(anew + 1, &[("a", 50.0)]).await;
+        assert_eq!(learner.shown(), [(at(anew + 1), true)], "{anew}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_new_version_of_a_detector_finds_of_a_suppressed_time_does_not_open() {
+    let bound = super::anomalies::Bound::new();
+    let mut world = World::with_roles(FakeRoles(Some(bound.clone()))).await;
+    world.create(strange(json!({"window": "20m"}))).await;
+    world.suppress(Scope::default(), 1, 3).await;
+    for (minute, value) in [(0, 50.0), (1, 900.0), (2, 900.0), (3, 50.0), (4, 50.0)] {
+        world.live(minute, &[("a", value)]).await;
+    }
+    world.roles = Arc::new(FakeRoles(Some(Arc::new(super::anomalies::Upgraded(bound)))));
+    world.alerts = world.beside();
+    world.live(5, &[("a", 50.0)]).await;
+    assert!(world.incidents().await.is_empty());
 }
 
 #[tokio::test]

@@ -185,6 +185,21 @@ async fn one_that_is_suppressed_is_taken_out_of_what_the_others_are_held_against
 }
 
 #[tokio::test]
+async fn those_that_begin_anew_are_held_against_what_was_suppressed_of_none() {
+    let (world, odd) = world(10).await;
+    world.create(document(json!({}))).await;
+    let tags = [("host".to_owned(), "b".to_owned())].into();
+    world.suppress(Scope { tags, ..Scope::default() }, 1, 3).await;
+    for minute in 0..4 {
+        world.live(minute, &[("a", 50.0), ("b", 51.0)]).await;
+    }
+    odd.calls();
+    // Long after it one comes that is new, and they are shown the past again.
+    world.live(4, &[("a", 50.0), ("b", 51.0), ("c", 52.0)]).await;
+    assert_eq!(odd.calls(), [[3, 5, 5 + 3 + 1, 0]]);
+}
+
+#[tokio::test]
 async fn a_back_test_shows_it_the_same() {
     let (world, _) = world(10).await;
     for (minute, odd) in [(0, 51.0), (1, 51.0), (2, 99.0), (3, 51.0)] {
