@@ -47,7 +47,8 @@ impl Tokens {
     /// A token: one at hand unless `fresh` is wanted, or one that is asked for now.
     ///
     /// # Errors
-    /// As [`HttpSender::send`]; a server that refuses is [`SendError::Refused`].
+    /// As [`HttpSender::send`]; a server that refuses is [`SendError::Refused`], one whose answer is none
+    /// [`SendError::Lost`].
     pub(crate) async fn token(
         &self,
         (organisation, oauth): (OrganisationId, &OAuth),
@@ -72,8 +73,14 @@ impl Tokens {
             let later = matches!(answer.status, 408 | 425 | 429 | 500..600);
             return Err(if later { SendError::Lost(text) } else { SendError::Refused(text) });
         }
-        let given: Given = serde_json::from_slice(&answer.body).map_err(|_| {
-            SendError::Refused(format!("no token: {} answered no JSON with an access_token", place(oauth)))
+        let given: Given = serde_json::from_slice(&answer.body).map_err(|error| match error.is_data() {
+            true => SendError::Refused(format!("no token: {} answered no access_token", place(oauth))),
+            // The page of a proxy, or of a service that sleeps, stands there for a while.
+            false => SendError::Lost(format!(
+                "no token: {} answered {}, and what is no JSON",
+                place(oauth),
+                answer.status
+            )),
         })?;
         // Some servers write the number as text.
         let seconds = given.expires_in.and_then(|span| match span {

@@ -254,6 +254,8 @@ pub(super) struct Network {
     /// Cards by channel and incident: how often each was made.
     pub(super) cards: Mutex<BTreeMap<(String, String), u32>>,
     pub(super) life: AtomicU64,
+    /// What is answered, in order, to whoever asks for a token, in place of one.
+    pub(super) no_tokens: Mutex<VecDeque<&'static str>>,
     /// What is put into every answer's body in place of what it would be.
     pub(super) echo: Mutex<Option<String>>,
     pub(super) at_once: Mutex<BTreeMap<(String, String), u32>>,
@@ -271,6 +273,7 @@ impl Network {
             requests: Mutex::default(),
             cards: Mutex::default(),
             life: AtomicU64::new(0),
+            no_tokens: Mutex::default(),
             echo: Mutex::default(),
             at_once: Mutex::default(),
             overlaps: AtomicU64::new(0),
@@ -350,6 +353,9 @@ impl HttpSender for Network {
             Ok(HttpAnswer { status, headers, body: body.into_bytes(), retry_after: None })
         };
         if url.path() == "/token" {
+            if let Some(page) = self.no_tokens.lock().pop_front() {
+                return answer(200, Vec::new(), page.to_owned());
+            }
             let token = format!(
                 r#"{{"access_token":"token-number-{}","expires_in":3600}}"#,
                 self.requests.lock().len()

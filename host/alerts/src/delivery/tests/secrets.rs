@@ -175,6 +175,26 @@ async fn a_token_is_kept_while_it_is_good_and_had_anew_when_it_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_page_in_place_of_a_token_is_tried_again_and_an_answer_without_one_is_not() {
+    let world = World::new().await;
+    let settings = json!({"url": "https://cards.example", "token": "token", "signing": "oauth"});
+    world.put("c", json!({"settings": settings})).await;
+    *world.network.no_tokens.lock() = ["<html>\n Sign in", "", r#"{"access_tok"#].into();
+    world.tell("i", 1, Event::Closed, &["c"]).await;
+    let history = world.ended(1).await;
+    assert_eq!((history.delivery.state, history.attempts.len()), (DeliveryState::Delivered, 4));
+    let reason = "no token: https://cards.example/token answered 200, and what is no JSON";
+    assert_eq!(history.attempts[0].reason.as_deref(), Some(reason));
+    *world.network.no_tokens.lock() = [r#"{"token_type": "bearer"}"#].into();
+    world.network.deal(&[Answered(401)]);
+    world.tell("i", 2, Event::Opened, &["c"]).await;
+    let history = world.ended(2).await;
+    assert_eq!((history.delivery.state, history.attempts.len()), (DeliveryState::Dead, 1));
+    let reason = "no token: https://cards.example/token answered no access_token";
+    assert_eq!(history.delivery.reason.as_deref(), Some(reason));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_channel_whose_secret_is_gone_says_so_and_who_names_a_secret_is_known() {
     let world = World::new().await;
     let channel = world.put("c", json!({})).await;
