@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bellwether_access::{AuditScope, Principal};
 use bellwether_kernel::{Cursor, ErrorKind, FieldError, OrganisationId, Page, PageRequest};
-use bellwether_store::{Batch, Direction, Precondition, decode, encode};
+use bellwether_store::{Batch, Direction, Precondition, StoreError, decode, encode};
 use bytes::Bytes;
 
 use super::{Channel, ChannelRow, ChannelSpec, ChannelState, check_name};
@@ -165,7 +165,7 @@ impl Deliveries {
         &self,
         organisation: OrganisationId,
         name: &str,
-    ) -> Result<Option<Arc<Channel>>, AlertError> {
+    ) -> Result<Option<Arc<Channel>>, StoreError> {
         let Some(row) = self.store.get(&keys::channel(organisation, name)).await? else { return Ok(None) };
         let key = (organisation, name.to_owned());
         if let Some((known, channel)) = self.known_channels.lock().get(&key)

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use bellwether_access::AccessError;
 use bellwether_kernel::{OrganisationId, Timestamp};
-use bellwether_store::{Direction, Precondition, decode, encode};
+use bellwether_store::{Direction, Precondition, StoreError, encode};
 use bytes::Bytes;
 
 use super::ending::Ending;
@@ -26,10 +27,12 @@ impl Deliveries {
         id: &DeliveryId,
         told: Option<Arc<Told>>,
     ) -> Result<Turn, AlertError> {
-        let Some(stored) = self.store.get(&keys::delivery(organisation, id)).await? else {
+        let key = keys::delivery(organisation, id);
+        let Some(stored) = self.store.get(&key).await? else { return Ok(Turn::Ended) };
+        // One that does not read holds nothing back; it is found again with everything that waits.
+        let Some(row) = self.store.unread().decode::<DeliveryRow>(&key, &stored) else {
             return Ok(Turn::Ended);
         };
-        let row: DeliveryRow = decode(&stored)?;
         if row.state != DeliveryState::Waiting {
             return Ok(Turn::Ended);
         }
@@ -48,7 +51,12 @@ impl Deliveries {
             }
         }
         let ending = Ending { organisation, id, row, stored };
-        let Some(channel) = self.channel_at_hand(organisation, &id.channel).await? else {
+        let channel = self.channel_at_hand(organisation, &id.channel).await;
+        let key = keys::channel(organisation, &id.channel);
+        let Some(channel) = self.store.unread().unless_damaged(&key, channel)? else {
+            return Ok(Turn::Held);
+        };
+        let Some(channel) = channel else {
             self.forget_channel(organisation, &id.channel);
             let reason = format!("there is no channel {:?}: it was deleted, or never was", id.channel);
             return self.end_dead(ending, &reason).await;
@@ -88,8 +96,11 @@ impl Deliveries {
         };
         // What this process added itself and nobody tried yet is the first the channel's formatter hears of the incident.
         let is_first = told.is_some() && id.sequence == 1 && row.attempts == 0;
-        let Some(telling) = self.telling(organisation, id, told).await? else {
-            return self.end_dead(ending, "what it tells is not kept any more").await;
+        let telling = match self.telling(organisation, id, told).await {
+            Ok(Some(telling)) => telling,
+            Ok(None) => return self.end_dead(ending, "what it tells is not kept any more").await,
+            Err(StoreError::Damaged(why)) => return self.end_dead(ending, &why).await,
+            Err(error) => return Err(error.into()),
         };
         let notification = Notification {
             event: telling.event,
@@ -133,8 +144,7 @@ impl Deliveries {
         if due.milliseconds_since(now) <= backoff::LONGEST_WAIT {
             return Ok(true);
         }
-        let last = self.store.get(&keys::attempt(organisation, id, row.attempts)).await?;
-        let last = last.map(|last| Attempt::decode(&last)).transpose()?;
+        let last = self.attempt_of(organisation, id, row.attempts).await?;
         let limits_requests = |last: &Attempt| {
             last.exchanges.last().is_some_and(|exchange| exchange.status == Some(429))
                 && !is_ahead(last.time, now)
@@ -145,6 +155,18 @@ impl Deliveries {
             tracing::warn!(delivery = %id, organisation, %due, "a delivery was due when a clock that was ahead had it; it is tried now");
         }
         Ok(is_waited_for)
+    }
+
+    /// An attempt at a delivery, if it is on record and reads.
+    pub(super) async fn attempt_of(
+        &self,
+        organisation: OrganisationId,
+        id: &DeliveryId,
+        number: u32,
+    ) -> Result<Option<Attempt>, StoreError> {
+        let key = keys::attempt(organisation, id, number);
+        let Some(row) = self.store.get(&key).await? else { return Ok(None) };
+        self.store.unread().unless_damaged(&key, Attempt::decode(&row))
     }
 
     /// Whether another delivery waits behind this one.
@@ -185,8 +207,14 @@ impl Deliveries {
             // Another version of it may want others: as with one that fails, there is a while to mend either.
             Err(error) => return Ok(Err(End::Broken(error.to_string()))),
         };
-        let secrets = self.secrets(organisation, &settings).await?;
-        Ok(Ok((formatter, settings, secrets)))
+        match self.secrets(organisation, &settings).await {
+            Ok(secrets) => Ok(Ok((formatter, settings, secrets))),
+            // It may be put again.
+            Err(AlertError::Access(AccessError::Store(StoreError::Damaged(reason)))) => {
+                Ok(Err(End::Retry { after: None, reason }))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// The secrets that settings name, those that are there.
@@ -212,9 +240,9 @@ impl Deliveries {
     ) -> Result<Option<Vec<u8>>, AlertError> {
         let key = keys::memory(organisation, &channel.name, incident);
         let Some(row) = self.store.get(&key).await? else { return Ok(None) };
-        let row: MemoryRow = decode(&row)?;
-        let own = row.formatter == channel.spec.formatter && row.channel == channel.created;
-        Ok(own.then_some(row.memory))
+        let row = self.store.unread().decode::<MemoryRow>(&key, &row);
+        let own = |row: &MemoryRow| row.formatter == channel.spec.formatter && row.channel == channel.created;
+        Ok(row.filter(own).map(|row| row.memory))
     }
 }
 

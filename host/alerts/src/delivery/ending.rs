@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bellwether_kernel::{ErrorKind, OrganisationId, Period, Timestamp, counted};
-use bellwether_store::{Batch, Precondition, StoreError, decode, encode};
+use bellwether_store::{Batch, Precondition, StoreError, encode};
 use bytes::Bytes;
 use metrics::counter;
 
@@ -74,8 +74,9 @@ impl Deliveries {
         id: &DeliveryId,
         reason: &str,
     ) -> Result<(), AlertError> {
-        let Some(stored) = self.store.get(&keys::delivery(organisation, id)).await? else { return Ok(()) };
-        let row = decode(&stored)?;
+        let key = keys::delivery(organisation, id);
+        let Some(stored) = self.store.get(&key).await? else { return Ok(()) };
+        let Some(row) = self.store.unread().decode(&key, &stored) else { return Ok(()) };
         self.end_dead(Ending { organisation, id, row, stored }, reason).await.map(drop)
     }
 
@@ -167,11 +168,7 @@ impl Deliveries {
         // One that was resent begins anew.
         let before = match attempt.number - ending.row.attempts_before {
             0 | 1 => None,
-            _ => {
-                let key = keys::attempt(ending.organisation, ending.id, attempt.number - 1);
-                let before = self.store.get(&key).await?;
-                before.map(|before| Attempt::decode(&before)).transpose()?
-            }
+            _ => self.attempt_of(ending.organisation, ending.id, attempt.number - 1).await?,
         };
         let since = before.and_then(|before| before.failing_since);
         Ok(if matches!(end, End::Broken(_)) { since.or(Some(attempt.time)) } else { since })
@@ -266,8 +263,10 @@ impl Deliveries {
             let mut batch = Batch::new();
             let mut folded = 0;
             for id in part {
-                let Some(stored) = self.store.get(&keys::delivery(organisation, id)).await? else { continue };
-                let mut row: DeliveryRow = decode(&stored)?;
+                let key = keys::delivery(organisation, id);
+                let Some(stored) = self.store.get(&key).await? else { continue };
+                let read = self.store.unread().decode::<DeliveryRow>(&key, &stored);
+                let Some(mut row) = read else { continue };
                 if row.state != DeliveryState::Waiting {
                     continue;
                 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bellwether_kernel::OrganisationId;
-use bellwether_store::{Batch, Direction, decode, delete_large};
+use bellwether_store::{Batch, Direction, Walk, delete_large};
 
 use super::record::DeliveryRow;
 use super::{Deliveries, DeliveryId, keys};
@@ -20,20 +20,23 @@ impl Deliveries {
     pub async fn sweep(&self, keep: Duration, budget: usize) -> Result<usize, AlertError> {
         let kept = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
         let before = self.clock.now().saturating_add(-kept);
+        let range = keys::all_ended().prefix().start..keys::all_ended().signed(before.as_milliseconds());
+        let mut ended = Walk::forward(&*self.store, range);
         let mut swept = 0;
-        while swept < budget {
-            let range = keys::all_ended().prefix().start..keys::all_ended().signed(before.as_milliseconds());
-            let rows = self.store.scan(range, Direction::Forward, AT_ONCE.min(budget - swept)).await?;
-            if rows.is_empty() {
-                break;
-            }
+        loop {
             let mut batch = Batch::new();
             let mut forgotten: Vec<(OrganisationId, DeliveryId)> = Vec::new();
-            for (key, _) in rows {
-                let (_, organisation, id) = keys::ended_of(&key)?;
-                batch.delete(key);
-                self.forget(&mut batch, organisation, &id).await?;
-                forgotten.push((organisation, id));
+            while forgotten.len() < AT_ONCE.min(budget - swept)
+                && let Some((key, _, (_, organisation, id))) =
+                    ended.next_read(|key, _| keys::ended_of(key)).await?
+            {
+                if self.forget(&mut batch, organisation, &id).await? {
+                    batch.delete(key);
+                    forgotten.push((organisation, id));
+                }
+            }
+            if forgotten.is_empty() {
+                return Ok(swept);
             }
             for (organisation, id) in &forgotten {
                 self.forget_telling(&mut batch, *organisation, id, &forgotten).await?;
@@ -41,18 +44,19 @@ impl Deliveries {
             self.store.commit(batch).await?;
             swept += forgotten.len();
         }
-        Ok(swept)
     }
 
+    /// Forgets a delivery, unless its row does not read; whether it did.
     async fn forget(
         &self,
         batch: &mut Batch,
         organisation: OrganisationId,
         id: &DeliveryId,
-    ) -> Result<(), AlertError> {
+    ) -> Result<bool, AlertError> {
         let key = keys::delivery(organisation, id);
-        let Some(stored) = self.store.get(&key).await? else { return Ok(()) };
-        let row: DeliveryRow = decode(&stored)?;
+        let Some(stored) = self.store.get(&key).await? else { return Ok(true) };
+        let read = self.store.unread().decode::<DeliveryRow>(&key, &stored);
+        let Some(row) = read else { return Ok(false) };
         // One that was resent meanwhile stays.
         batch.require(key.clone(), bellwether_store::Precondition::ValueIs(stored)).delete(key);
         for list in [keys::List::All, keys::List::Dead] {
@@ -66,7 +70,7 @@ impl Deliveries {
         if row.event == Event::Closed || self.is_forgotten(organisation, &id.incident).await? {
             batch.delete(keys::memory(organisation, &id.channel, &id.incident));
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Whether an incident is not kept any more, so that nothing more is told of it.
@@ -83,7 +87,9 @@ impl Deliveries {
         id: &DeliveryId,
         forgotten: &[(OrganisationId, DeliveryId)],
     ) -> Result<(), AlertError> {
-        let Some(telling) = self.telling(organisation, id, None).await? else {
+        let key = keys::telling(organisation, &id.incident, id.sequence);
+        let telling = self.telling(organisation, id, None).await;
+        let Some(telling) = self.store.unread().unless_damaged(&key, telling)?.flatten() else {
             return Ok(());
         };
         for channel in telling.channels {
@@ -93,7 +99,6 @@ impl Deliveries {
                 return Ok(());
             }
         }
-        let key = keys::telling(organisation, &id.incident, id.sequence);
         Ok(delete_large(&*self.store, batch, &key).await?)
     }
 }

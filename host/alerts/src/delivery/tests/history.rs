@@ -111,6 +111,117 @@ async fn what_a_formatter_kept_is_forgotten_with_the_last_that_was_told_of_an_in
     assert_eq!(left, [keys::memory(world.organisation, "c", kept)], "more may be told of it");
 }
 
+impl World {
+    /// Tells something whose telling does not read.
+    async fn tell_damaged(&self, sequence: u32, event: Event) {
+        let (mut batch, telling) = (Batch::new(), self.telling("i", sequence, event, &["c"]));
+        self.deliveries.add(&mut batch, &telling).unwrap();
+        self.store.commit(batch).await.unwrap();
+        self.damage_telling(sequence).await;
+        self.deliveries.committed();
+    }
+
+    async fn damage_telling(&self, sequence: u32) {
+        let (mut batch, key) = (Batch::new(), keys::telling(self.organisation, "i", sequence));
+        bellwether_store::delete_large(&*self.store, &mut batch, &key).await.unwrap();
+        self.store.commit(batch).await.unwrap();
+        let mut batch = Batch::new();
+        bellwether_store::put_large(&mut batch, &key, b"?").unwrap();
+        self.store.commit(batch).await.unwrap();
+    }
+
+    async fn damage(&self, keys: Vec<Key>) {
+        let mut batch = Batch::new();
+        for key in keys {
+            batch.put(key, "?");
+        }
+        self.store.commit(batch).await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_whose_row_does_not_read_holds_nothing_back_and_is_told_once() {
+    let world = World::new().await;
+    world.put("c", json!({})).await;
+    let (mut batch, telling) = (Batch::new(), world.telling("i", 1, Event::Opened, &["c"]));
+    world.deliveries.add(&mut batch, &telling).unwrap();
+    world.store.commit(batch).await.unwrap();
+    world.damage(vec![keys::delivery(world.organisation, &id("i", "c", 1))]).await;
+    world.tell("i", 2, Event::Closed, &["c"]).await;
+    assert_eq!(world.ended(2).await.delivery.state, DeliveryState::Delivered);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!(world.store.unread().count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_read_of_what_is_told_is_a_dead_letter_that_says_so() {
+    let world = World::new().await;
+    world.put("c", json!({})).await;
+    world.tell_damaged(1, Event::Opened).await;
+    world.tell("i", 2, Event::Closed, &["c"]).await;
+    let dead = world.ended(1).await.delivery;
+    let reason = dead.reason.unwrap();
+    assert!(dead.state == DeliveryState::Dead && reason.contains("what i tells does not read"), "{reason}");
+    assert_eq!(world.ended(2).await.delivery.state, DeliveryState::Delivered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_formatter_keeps_and_earlier_attempts_that_do_not_read_keep_nothing_from_being_delivered() {
+    let world = World::new().await;
+    world.put("c", json!({})).await;
+    world.network.deal(&[Answered(500)]);
+    world.tell("i", 1, Event::Opened, &["c"]).await;
+    while world.history(1).await.attempts.is_empty() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let first = id("i", "c", 1);
+    let attempt = keys::attempt(world.organisation, &first, 1);
+    world.damage(vec![attempt, keys::memory(world.organisation, "c", "i")]).await;
+    let mut fails = Some(bellwether_kernel::ErrorKind::Plugin);
+    *world.network.formatter.lock() = Box::new(move |_| fails.take());
+    tokio::time::sleep(Duration::from_secs(3_600)).await;
+    assert_eq!(world.network.sequences(), [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_channel_whose_row_does_not_read_is_waited_for() {
+    let world = World::new().await;
+    world.put("c", json!({})).await;
+    let key = keys::channel(world.organisation, "c");
+    let whole = world.store.get(&key).await.unwrap().unwrap();
+    world.damage(vec![key.clone()]).await;
+    world.tell("i", 1, Event::Opened, &["c"]).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert_eq!((world.history(1).await.delivery.attempts, world.store.unread().count()), (0, 1));
+    let mut batch = Batch::new();
+    batch.put(key, whole);
+    world.store.commit(batch).await.unwrap();
+    let world = world.on(world.store.clone()).await.unwrap();
+    assert_eq!(world.ended(1).await.delivery.state, DeliveryState::Delivered);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_read_keeps_nothing_else_from_being_forgotten() {
+    let world = World::new().await;
+    world.put("c", json!({})).await;
+    for sequence in 1..=3 {
+        world.tell("i", sequence, Event::Updated, &["c"]).await;
+        world.ended(sequence).await;
+    }
+    let damaged = keys::delivery(world.organisation, &id("i", "c", 1));
+    world.damage(vec![damaged.clone(), keys::all_ended().signed(0)]).await;
+    world.damage_telling(2).await;
+    tokio::time::sleep(Duration::from_secs(1_000)).await;
+    assert_eq!(world.deliveries.sweep(Duration::from_secs(500), 100).await.unwrap(), 2);
+    let left = world
+        .store
+        .scan(keys::line(world.organisation, "c", "i").prefix(), Direction::Forward, 9)
+        .await
+        .unwrap();
+    assert_eq!(left.into_iter().map(|(key, _)| key).collect::<Vec<_>>(), [damaged], "it may be mended");
+    assert_eq!(world.deliveries.sweep(Duration::from_secs(500), 100).await.unwrap(), 0);
+}
+
 #[test]
 fn an_id_is_read_back_and_its_key_fits_what_services_take() {
     for text in ["i.c.1", "2024.04.incident.ops-mail.17"] {

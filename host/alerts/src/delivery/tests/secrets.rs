@@ -195,6 +195,26 @@ async fn a_page_in_place_of_a_token_is_tried_again_and_an_answer_without_one_is_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_delivery_whose_secret_does_not_open_is_tried_until_its_patience_ends_and_says_why() {
+    use bellwether_store::Space;
+    let world = World::new().await;
+    world.put("c", json!({"retry": {"attempts": 2}})).await;
+    let secrets = Key::new(Space::Secret).number(world.organisation.0);
+    let mut batch = Batch::new();
+    batch.put(secrets.text("token"), "?");
+    world.store.commit(batch).await.unwrap();
+    world.tell("i", 1, Event::Opened, &["c"]).await;
+    let history = world.ended(1).await;
+    assert_eq!((history.delivery.state, history.attempts.len()), (DeliveryState::Dead, 2));
+    let reason = history.delivery.reason.unwrap();
+    assert!(reason.starts_with("given up after 2 attempts") && reason.contains("secret"), "{reason}");
+    world.tell("i", 2, Event::Closed, &["c"]).await;
+    let hosts = vec!["https://cards.example".to_owned()];
+    world.access.put_secret(&world.admin, "token", SECRET, hosts).await.unwrap();
+    assert_eq!(world.ended(2).await.delivery.state, DeliveryState::Delivered, "put again it opens");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_channel_whose_secret_is_gone_says_so_and_who_names_a_secret_is_known() {
     let world = World::new().await;
     let channel = world.put("c", json!({})).await;
