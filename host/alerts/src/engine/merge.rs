@@ -370,14 +370,16 @@ impl Alerts {
         Ok(one)
     }
 
-    /// Whether incidents go on that are told with this one, which is the first of them.
+    /// Whether incidents go on that are told with this one, which is the first of them; or may, where that does not read.
     pub(crate) async fn leads_open_ones(
         &self,
         organisation: OrganisationId,
         id: IncidentId,
     ) -> Result<bool, AlertError> {
-        let Some(row) = self.store.get(&rows::merged(organisation, id)).await? else { return Ok(false) };
-        Ok(decode::<MergedRow>(&row)?.parts.iter().any(|(_, is_open)| *is_open))
+        let key = rows::merged(organisation, id);
+        let Some(row) = self.store.get(&key).await? else { return Ok(false) };
+        let read = self.store.unread().decode::<MergedRow>(&key, &row);
+        Ok(read.is_none_or(|row| row.parts.iter().any(|(_, is_open)| *is_open)))
     }
 
     /// With which incidents one is told as one: the first of them, and all.

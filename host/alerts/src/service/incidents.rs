@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use bellwether_kernel::{ErrorKind, FieldError, MonitorId, OrganisationId, Page, PageRequest, Timestamp};
-use bellwether_store::{Batch, Direction, Key, Precondition, Space, Walk, decode, delete_large};
+use bellwether_store::{Batch, Direction, Key, Precondition, Row, Space, Walk, decode, delete_large};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -91,21 +91,28 @@ impl Alerts {
                     return Ok(Page { items, next: Some(cursor_to(&key, 16)) });
                 }
                 looked_at += 1;
-                let row = if only_open {
-                    let key = rows::incident(organisation, rows::incident_of(&key)?);
-                    // Gone if it was removed meanwhile.
-                    self.store.get(&key).await?
-                } else {
-                    Some(row)
+                let found = match only_open {
+                    true => self.opened_by(organisation, &key).await?,
+                    false => Some((key.clone(), row)),
                 };
-                range.end = key;
-                let incident = row.map(|row| decode::<StoredIncident>(&row)).transpose()?;
+                let incident =
+                    found.and_then(|(key, row)| self.store.unread().decode::<StoredIncident>(&key, &row));
                 items.extend(incident.filter(|incident| filter.wants(incident)));
+                range.end = key;
             }
             if !more {
                 return Ok(Page { items, next: None });
             }
         }
+    }
+
+    /// The row of the incident that a row says is open; gone if it was removed meanwhile.
+    async fn opened_by(&self, organisation: OrganisationId, open: &Key) -> Result<Option<Row>, AlertError> {
+        let Some(id) = self.store.unread().unless_damaged(open, rows::incident_of(open))? else {
+            return Ok(None);
+        };
+        let key = rows::incident(organisation, id);
+        Ok(self.store.get(&key).await?.map(|row| (key, row)))
     }
 
     /// How the monitors stand that have open incidents: at the worst level of theirs.
@@ -118,11 +125,10 @@ impl Alerts {
     ) -> Result<HashMap<MonitorId, Level>, AlertError> {
         let mut levels = HashMap::new();
         let mut open = Walk::forward(&*self.store, rows::open_incidents(organisation).prefix());
-        while let Some((.., id)) = open.next_read(|key, _| rows::incident_of(key)).await? {
-            let key = rows::incident(organisation, id);
-            let row = self.store.get(&key).await?;
-            // Gone if it was removed meanwhile.
-            let incident = row.and_then(|row| self.store.unread().decode::<StoredIncident>(&key, &row));
+        while let Some((open, _)) = open.next().await? {
+            let found = self.opened_by(organisation, &open).await?;
+            let incident =
+                found.and_then(|(key, row)| self.store.unread().decode::<StoredIncident>(&key, &row));
             let Some(incident) = incident else { continue };
             let level = levels.entry(incident.monitor).or_insert(incident.level);
             *level = incident.level.max(*level);
@@ -326,25 +332,32 @@ impl Alerts {
     }
 
     /// Removes incidents that closed before `before`, in every organisation, until `budget` rows went or more: each goes with
-    /// all that belongs to it. How many rows went.
+    /// all that belongs to it. How many rows went; the next call goes on behind them.
     ///
     /// # Errors
     /// The store's.
     pub async fn sweep(&self, before: Timestamp, budget: usize) -> Result<usize, AlertError> {
-        let mut incidents = Walk::forward(&*self.store, Key::new(Space::Incident).prefix());
+        let all = Key::new(Space::Incident).prefix();
+        let begin = self.swept.lock().take().unwrap_or(all.start);
+        let mut incidents = Walk::forward(&*self.store, begin..all.end.clone());
         let mut removed = 0;
-        while removed < budget
-            && let Some((key, row)) = incidents.next().await?
-        {
-            let incident: StoredIncident = decode(&row)?;
-            if incident.closed.is_none_or(|closed| closed >= before) {
+        while let Some((key, row, incident)) = incidents.next_of::<StoredIncident>().await? {
+            let organisation = key.fields().number().map(OrganisationId).unwrap_or(OrganisationId(0));
+            if incident.opened >= before {
+                // Nor can one have closed sooner that opened later, as those behind it in its organisation.
+                let behind = rows::incidents(organisation).prefix().end;
+                incidents = Walk::forward(&*self.store, behind..all.end.clone());
                 continue;
             }
-            let organisation = key.fields().number().map(OrganisationId).unwrap_or(OrganisationId(0));
-            if self.leads_open_ones(organisation, incident.id).await? {
+            let is_kept = incident.closed.is_none_or(|closed| closed >= before);
+            if is_kept || self.leads_open_ones(organisation, incident.id).await? {
                 continue;
             }
             removed += self.forget(organisation, &incident, row).await?;
+            if removed >= budget {
+                *self.swept.lock() = Some(key.successor());
+                break;
+            }
         }
         Ok(removed)
     }

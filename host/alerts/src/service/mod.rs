@@ -130,6 +130,8 @@ pub struct Alerts {
     pub(crate) calendars: Mutex<HashMap<OrganisationId, calendar::Kept>>,
     /// Told when a monitor is due earlier than was known.
     pub(crate) sooner: Arc<Notify>,
+    /// Behind which incident the next sweep goes on, where the last did not get to the end.
+    swept: Mutex<Option<Key>>,
     /// The acts that this life of the host does, by their rows.
     pub(crate) acting: Mutex<BTreeSet<Key>>,
     /// Those of them that call apps.
@@ -175,6 +177,7 @@ impl Alerts {
             compiled: Mutex::default(),
             calendars: Mutex::default(),
             sooner,
+            swept: Mutex::default(),
             acting: Mutex::default(),
             app_acts: TaskTracker::new(),
             halt: CancellationToken::new(),

@@ -490,6 +490,62 @@ async fn an_incident_that_is_forgotten_takes_with_it_all_that_belongs_to_it_and_
 }
 
 #[tokio::test]
+async fn an_incident_that_does_not_read_is_passed_over_by_lists_and_by_the_sweep() {
+    let world = World::new().await;
+    world.create(cpu(json!({}))).await;
+    for minute in [0, 2] {
+        world.live(minute, &[("a", 95.0)]).await;
+        world.live(minute + 1, &[("a", 50.0)]).await;
+    }
+    world.live(4, &[("a", 95.0)]).await;
+    let oldest = world.incidents().await.pop().unwrap().id;
+    let mut batch = Batch::new();
+    batch.put(rows::incident(OURS, oldest), vec![0xff]);
+    batch.put(rows::open_incident(OURS, oldest), "").put(rows::open_incidents(OURS).number(1), "");
+    world.store.commit(batch).await.unwrap();
+    let open = IncidentFilter { state: Some(IncidentState::Open), ..IncidentFilter::default() };
+    let open = world.alerts.incidents(OURS, &open, &PageRequest::first(10)).await.unwrap().items;
+    assert_eq!((world.incidents().await.len(), open.len()), (2, 1));
+    assert!(world.alerts.sweep(at(99), 100).await.unwrap() > 0);
+    assert_eq!(world.incidents().await.len(), 1, "the one that is open");
+    let damaged = world.store.get(&rows::incident(OURS, oldest)).await.unwrap();
+    assert_eq!(damaged.as_deref(), Some(&[0xff][..]), "it may be mended");
+}
+
+#[tokio::test]
+async fn a_sweep_goes_on_behind_what_the_last_one_did_and_looks_at_every_organisation() {
+    let world = World::new().await;
+    world.create(cpu(json!({}))).await;
+    world.live(0, &[("first", 95.0), ("a", 50.0)]).await;
+    for minute in [1, 3, 5, 7] {
+        world.live(minute, &[("first", 95.0), ("a", 95.0)]).await;
+        world.live(minute + 1, &[("first", 95.0), ("a", 50.0)]).await;
+    }
+    let hosts = async || -> Vec<String> {
+        let incidents = world.incidents().await;
+        incidents.iter().map(|incident| format!("{} {}", incident.tags[0].1, incident.opened)).collect()
+    };
+    let all = hosts().await;
+    let closed = world.incidents().await[0].clone();
+    // Of another organisation, and opened before all that are too young to be removed.
+    let other = OrganisationId(2);
+    let mut batch = Batch::new();
+    let old = StoredIncident { opened: at(2), closed: Some(at(3)), ..closed.clone() };
+    batch.put(rows::incident(other, closed.id), bellwether_store::encode(&old));
+    world.store.commit(batch).await.unwrap();
+    assert!(world.alerts.sweep(at(99), 1).await.unwrap() > 0);
+    assert_eq!(hosts().await, [&all[..3], &all[4..]].concat(), "the oldest that is over");
+    world.live(9, &[("first", 50.0), ("a", 50.0)]).await;
+    assert!(world.alerts.sweep(at(99), 1).await.unwrap() > 0);
+    assert_eq!(hosts().await, [&all[..2], &all[4..]].concat(), "not the first, which is over since");
+    assert!(world.alerts.sweep(at(5), 1_000).await.unwrap() > 0);
+    assert_eq!(world.store.get(&rows::incident(other, closed.id)).await.unwrap(), None);
+    assert_eq!(hosts().await.len(), 3);
+    assert!(world.alerts.sweep(at(99), 1_000).await.unwrap() > 0);
+    assert!(hosts().await.is_empty());
+}
+
+#[tokio::test]
 async fn a_series_first_seen_by_a_clock_that_was_ahead_opens_once_the_clock_is_right_again() {
     for delay in ["0s", "1m"] {
         let world = World::new().await;
