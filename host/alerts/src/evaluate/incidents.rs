@@ -353,7 +353,7 @@ impl Settling<'_> {
             }
             return;
         }
-        if muted.is_none() && changed.incident.told.is_some() {
+        if muted.is_none() && changed.incident.last_told.is_some() {
             self.renotify(changed);
         }
     }

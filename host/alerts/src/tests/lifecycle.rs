@@ -546,6 +546,18 @@ async fn a_sweep_goes_on_behind_what_the_last_one_did_and_looks_at_every_organis
 }
 
 #[tokio::test]
+async fn what_was_told_by_an_update_alone_is_told_again() {
+    let world = World::new().await;
+    let notify = json!({"open": false, "update": true});
+    world.create(cpu(json!({"notify_by": [], "notify": notify, "renotify": {"every": "5m"}}))).await;
+    world.live(0, &[("a", 95.0), ("b", 50.0)]).await;
+    for minute in 1..12 {
+        world.live(minute, &[("a", 95.0), ("b", 95.0)]).await;
+    }
+    assert_eq!(world.told().await, [["updated 1", "updated 2", "updated 3"]]);
+}
+
+#[tokio::test]
 async fn a_series_first_seen_by_a_clock_that_was_ahead_opens_once_the_clock_is_right_again() {
     for delay in ["0s", "1m"] {
         let world = World::new().await;
