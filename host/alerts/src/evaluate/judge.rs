@@ -239,7 +239,10 @@ fn anomalous(
     let beyond = |bound: f64| thresholds.comparator.holds(share, bound) && share > 0.0;
     let level = if beyond(thresholds.critical) || series.level == Level::Alert && !recovered {
         Level::Alert
-    } else if thresholds.warning.is_some_and(beyond) {
+    } else if thresholds.warning.is_some_and(beyond)
+        || matches!(series.level, Level::Warning | Level::Alert)
+            && thresholds.warning_recovery.is_some_and(beyond)
+    {
         Level::Warning
     } else {
         Level::Ok

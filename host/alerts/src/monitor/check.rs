@@ -145,6 +145,13 @@ pub(crate) fn check_written(monitor: &Monitor) -> Vec<FieldError> {
             format!("none beside detector.recovery_window, {window}: one of them says when it is over");
         checks.expect(false, "detector.recovery_points", points, &expected);
     }
+    if let (Some(detector), Some(thresholds)) = (&monitor.detector, &monitor.thresholds)
+        && let (None, Some(recovery)) = (detector.recovery_window, thresholds.critical_recovery)
+    {
+        let expected =
+            "none without detector.recovery_window: detector.recovery_points say when an alert is over";
+        checks.expect(false, "thresholds.critical_recovery", recovery, expected);
+    }
     checks.0
 }
 

@@ -284,6 +284,42 @@ async fn it_is_open_while_its_window_breaches_however_many_points_in_a_row_are_u
     assert_eq!(tested.incidents[0].incident.closed, close, "a back-test closes it where it closed");
 }
 
+#[tokio::test]
+async fn a_warning_of_an_anomaly_stays_until_its_share_has_passed_the_recovery() {
+    let (world, _) = world().await;
+    let thresholds = json!({"comparator": ">", "critical": 0.7, "warning": 0.4, "warning_recovery": 0.2});
+    world.create(strange(json!({"window": "4m", "thresholds": thresholds}))).await;
+    let mut minute = 0;
+    for (value, level) in [
+        (50.0, Level::Ok),
+        (50.0, Level::Ok),
+        (150.0, Level::Ok),
+        (150.0, Level::Warning),
+        (50.0, Level::Warning),
+        (50.0, Level::Warning),
+        // One of four.
+        (50.0, Level::Warning),
+        (50.0, Level::Ok),
+    ] {
+        minute = world.live(minute, &[("a", value)]).await;
+        let series = world.alerts.monitor_series(OURS, "cpu", &PageRequest::first(1)).await.unwrap().items;
+        assert_eq!(series[0].level, level, "minute {minute}");
+    }
+    assert_eq!(world.told().await, [["opened 1", "closed 2"]]);
+}
+
+#[tokio::test]
+async fn a_recovery_that_would_mean_nothing_of_an_anomaly_is_refused_and_kept_of_what_was_put_before() {
+    let (world, _) = world().await;
+    let thresholds = json!({"comparator": ">", "critical": 0.5, "critical_recovery": 0.2});
+    let document = strange(json!({"thresholds": thresholds}));
+    let error = world.alerts.create_monitor(&world.principal, &document).await.unwrap_err();
+    let expected = "thresholds.critical_recovery is \"0.2\", expected none without detector.recovery_window";
+    assert!(error.to_string().starts_with(expected), "{error}");
+    let kept: Monitor = serde_json::from_value(document).unwrap();
+    assert!(crate::monitor::Compiled::new(kept).is_ok());
+}
+
 /// Takes no deviations below 0, and has no verdict on 13.
 struct Picky(DetectorDescription);
 
