@@ -82,6 +82,7 @@ impl Alerts {
             self.store.commit(batch).await?;
             if is_gone {
                 self.forget_compiled(organisation, id);
+                self.wakes.forget(organisation, id);
             }
             if ended.is_told {
                 self.tellings.committed();

@@ -325,6 +325,7 @@ impl Alerts {
         self.sooner.notify_one();
         if compiled.monitor.paused {
             self.forget_problem(organisation, id);
+            self.wakes.forget(organisation, id);
         }
         if is_told {
             self.tellings.committed();
@@ -366,6 +367,7 @@ impl Alerts {
         self.sooner.notify_one();
         self.forget_compiled(organisation, id);
         self.forget_problem(organisation, id);
+        self.wakes.forget(organisation, id);
         if is_told {
             self.tellings.committed();
         }
