@@ -49,6 +49,8 @@ pub(super) struct Model {
     update: bool,
     together: bool,
     hosts: BTreeMap<String, Host>,
+    /// The end of the last window that was looked at.
+    looked: Option<i64>,
     /// How many hosts there is room for.
     room: usize,
     /// In the order they opened.
@@ -70,6 +72,7 @@ impl Model {
             update: document["notify"]["update"] == true,
             together: document["notify_by"].is_array(),
             hosts: BTreeMap::new(),
+            looked: None,
             room,
             incidents: Vec::new(),
             merges: document["merge"].is_object(),
@@ -186,11 +189,28 @@ impl Model {
         let end = now.as_milliseconds().div_euclid(MINUTE) * MINUTE;
         let before = end - MINUTE;
         let last = Timestamp::from_milliseconds(end - 1).unwrap();
-        let quiet = |host: &String| {
-            let own = |entry: &&CalendarEntry| {
-                entry.scope.tags.is_empty() || entry.scope.tags.get("host") == Some(host)
+        let is_about = |entry: &CalendarEntry, host: &String| {
+            entry.scope.tags.is_empty() || entry.scope.tags.get("host") == Some(host)
+        };
+        let lasts = |entry: &CalendarEntry, moment| entry.lasting(moment).is_ok();
+        // Up to when a host was taken out while nobody looked. All that ends does so at a whole minute.
+        let unseen = self.looked.unwrap_or(i64::MIN).max(end - 2 * MINUTE);
+        self.looked = Some(end);
+        let passed = |host: &String| {
+            let own = || entries.iter().filter(move |entry| is_about(entry, host));
+            let made =
+                own().filter(|entry| entry.kind == EntryKind::OfficeHours).map(|entry| entry.updated).min();
+            let is_out = |time: &i64| {
+                let moment = Timestamp::from_milliseconds(time - 1_000).unwrap();
+                let (hours, out): (Vec<_>, Vec<_>) =
+                    own().partition(|entry| entry.kind == EntryKind::OfficeHours);
+                let within = |entry: &&CalendarEntry| lasts(entry, moment);
+                out.iter().any(within) || made.is_some_and(|made| moment >= made) && !hours.iter().any(within)
             };
-            let lasts = |entry: &CalendarEntry, moment| entry.lasting(moment).is_ok();
+            (unseen / MINUTE + 1..=end / MINUTE).rev().map(|minute| minute * MINUTE).find(is_out)
+        };
+        let quiet = |host: &String| {
+            let own = |entry: &&CalendarEntry| is_about(entry, host);
             let out = entries.iter().filter(own).any(|entry| {
                 entry.kind != EntryKind::OfficeHours && (lasts(entry, now) || lasts(entry, last))
             });
@@ -216,6 +236,10 @@ impl Model {
                 state = Host { passed: end, last: state.last, ..Host::default() };
                 self.hosts.insert(host.clone(), state);
                 continue;
+            }
+            if let Some(passed) = passed(host).filter(|_| !state.open) {
+                state = Host { passed, last: state.last, ..Host::default() };
+                self.hosts.insert(host.clone(), state);
             }
             let Some(value) = value.filter(|_| state.open || before >= state.passed) else { continue };
             let level = self.level(state.level, *value);
