@@ -5,15 +5,17 @@ use std::collections::BTreeMap;
 use super::{MemoryHost, wrong};
 use crate::host::{State, StateError};
 
-/// The host's own numbers, of `host/plugins/src/limits.rs`: bytes of a key, of a value, and of all of them.
+/// The host's own numbers, of `host/plugins/src/limits.rs`: bytes of a key, of a value, those a row counts for beside its key
+/// and value, and of all of them.
 const KEY: usize = 200;
 const VALUE: usize = 32_768;
+const ROW: usize = 64;
 const QUOTA: usize = 10 << 20;
 
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     rows: BTreeMap<String, Vec<u8>>,
-    /// Bytes of them, keys and values.
+    /// Bytes they count for.
     held: usize,
     calls: usize,
     failures: Vec<(usize, StateError)>,
@@ -46,7 +48,7 @@ impl Rows {
     }
 
     fn put(&mut self, key: &str, value: Option<&[u8]>) -> Result<(), StateError> {
-        let size = |value: &[u8]| key.len() + value.len();
+        let size = |value: &[u8]| key.len() + value.len() + ROW;
         let before = self.rows.get(key).map_or(0, |value| size(value));
         let (held, after) = (self.held, value.map_or(0, size));
         if after > before && held - before + after > QUOTA {

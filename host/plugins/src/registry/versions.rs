@@ -190,7 +190,7 @@ impl Plugins {
     pub async fn clear_left(&self) -> Result<(), PluginError> {
         let left = self.uncleared.lock().clone();
         for (owner, name) in left {
-            self.cleared(owner, &name).await?;
+            drop(self.cleared(owner, &name).await?);
         }
         Ok(())
     }
