@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bellwether_access::Access;
 use bellwether_alerts::{Alerts, Deliveries};
-use bellwether_kernel::Clock;
+use bellwether_kernel::{Clock, Timestamp};
 use bellwether_metrics::Metrics;
 use bellwether_playbooks::Playbooks;
 use bellwether_plugins::Plugins;
@@ -72,6 +72,12 @@ pub(super) fn start(services: Services) -> JoinSet<()> {
         keep_audit_days,
     } = services;
     let mut tasks = JoinSet::new();
+    let looking = Arc::clone(&clock);
+    tasks.spawn(repeat("look at the clock", OFTEN, move || {
+        // Whether it is steady is known of one that is looked at.
+        looking.steady();
+        std::future::ready(Ok::<_, std::convert::Infallible>(()))
+    }));
     let (deleting, keepers) = (Arc::clone(&access), Arc::new(keepers));
     tasks.spawn(repeat("erase deleted organisations", OFTEN, move || {
         let (access, keepers) = (Arc::clone(&deleting), Arc::clone(&keepers));
@@ -94,12 +100,12 @@ pub(super) fn start(services: Services) -> JoinSet<()> {
         let records = Arc::clone(&records);
         async move { records.tend().await }
     }));
-    let counted = Arc::clone(&playbooks);
+    let (counted, timing) = (Arc::clone(&playbooks), Arc::clone(&clock));
     tasks.spawn(repeat("free old runs", OFTEN, move || {
-        let playbooks = Arc::clone(&playbooks);
-        // Runs that nobody works at are ended even if none is ever removed.
+        let (playbooks, clock) = (Arc::clone(&playbooks), Arc::clone(&timing));
         let keep = if keep_runs_days == 0 { Duration::MAX } else { DAY * keep_runs_days };
-        async move { whole(|| playbooks.sweep(keep, BUDGET)).await }
+        // Runs that nobody works at are ended even if none is ever removed.
+        async move { whole(|| playbooks.sweep(keep, runs_at_once(&*clock))).await }
     }));
     tasks.spawn(repeat("count playbooks and runs", OFTEN, move || {
         let playbooks = Arc::clone(&counted);
@@ -108,14 +114,16 @@ pub(super) fn start(services: Services) -> JoinSet<()> {
     if keep_incidents_days > 0 {
         let clock = Arc::clone(&clock);
         tasks.spawn(repeat("free old incidents", SELDOM, move || {
-            let (alerts, before) = (Arc::clone(&alerts), oldest_kept(clock.now(), keep_incidents_days));
-            async move { whole(|| alerts.sweep(before, BUDGET)).await }
+            let (alerts, clock) = (Arc::clone(&alerts), Arc::clone(&clock));
+            async move { by_age(&*clock, keep_incidents_days, |before| alerts.sweep(before, BUDGET)).await }
         }));
     }
     if keep_deliveries_days > 0 {
+        let clock = Arc::clone(&clock);
         tasks.spawn(repeat("free old deliveries", OFTEN, move || {
-            let deliveries = Arc::clone(&deliveries);
-            async move { whole(|| deliveries.sweep(DAY * keep_deliveries_days, BUDGET)).await }
+            let (deliveries, clock) = (Arc::clone(&deliveries), Arc::clone(&clock));
+            let kept = DAY * keep_deliveries_days;
+            async move { by_age(&*clock, keep_deliveries_days, |_| deliveries.sweep(kept, BUDGET)).await }
         }));
     }
     let left = Arc::clone(&plugins);
@@ -144,8 +152,11 @@ pub(super) fn start(services: Services) -> JoinSet<()> {
     }));
     if keep_audit_days > 0 {
         tasks.spawn(repeat("forget old audit entries", SELDOM, move || {
-            let (access, before) = (Arc::clone(&access), oldest_kept(clock.now(), keep_audit_days));
-            async move { access.trim_audit(before).await.map(drop) }
+            let (access, clock) = (Arc::clone(&access), Arc::clone(&clock));
+            async move {
+                let Some(now) = clock.steady() else { return Ok(()) };
+                access.trim_audit(oldest_kept(now, keep_audit_days)).await.map(drop)
+            }
         }));
     }
     tasks
@@ -159,8 +170,30 @@ async fn whole<E, F: Future<Output = Result<usize, E>>>(sweep: impl Fn() -> F) -
     Ok(())
 }
 
+/// Sweeps as [`whole`] does, with the beginning of what is kept for so many days, as long as the clock is steady: what it frees
+/// is gone.
+async fn by_age<E, F: Future<Output = Result<usize, E>>>(
+    clock: &dyn Clock,
+    days: u32,
+    sweep: impl Fn(Timestamp) -> F,
+) -> Result<(), E> {
+    let sweep = &sweep;
+    whole(|| async move {
+        match clock.steady() {
+            Some(now) => sweep(oldest_kept(now, days)).await,
+            None => Ok(0),
+        }
+    })
+    .await
+}
+
+/// Runs removed at once. None is while the clock may be wrong: what a playbook wants kept of them is a matter of age too.
+fn runs_at_once(clock: &dyn Clock) -> usize {
+    if clock.steady().is_some() { BUDGET } else { 0 }
+}
+
 /// The beginning of what is kept.
-fn oldest_kept(now: bellwether_kernel::Timestamp, days: u32) -> bellwether_kernel::Timestamp {
+fn oldest_kept(now: Timestamp, days: u32) -> Timestamp {
     let kept = (DAY * days).as_millis();
     now.saturating_add(-i64::try_from(kept).unwrap_or(i64::MAX))
 }
@@ -187,7 +220,7 @@ where
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
-    use bellwether_kernel::Timestamp;
+    use bellwether_kernel::ManualClock;
 
     use super::*;
 
@@ -208,6 +241,25 @@ mod tests {
         // The clock is paused, so this takes no time and is exact.
         tokio::time::timeout(OFTEN * 4 + OFTEN / 2, work).await.unwrap_err();
         assert_eq!(turns.load(Ordering::SeqCst), 4);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_freed_for_its_age_while_the_clock_may_be_wrong() {
+        let clock = ManualClock::new(Timestamp::parse("2028-03-02").unwrap());
+        let swept = AtomicU32::new(0);
+        // There is always more, and the clock jumps during the third sweep.
+        let sweep = |before: Timestamp| {
+            assert_eq!(before.to_string(), "2028-02-29T00:00:00Z");
+            clock.distrust(swept.fetch_add(1, Ordering::SeqCst) == 2);
+            std::future::ready(Ok::<_, std::convert::Infallible>(BUDGET))
+        };
+        clock.distrust(true);
+        by_age(&clock, 2, sweep).await.unwrap();
+        assert_eq!((swept.load(Ordering::SeqCst), runs_at_once(&clock)), (0, 0));
+        clock.distrust(false);
+        assert_eq!(runs_at_once(&clock), BUDGET);
+        by_age(&clock, 2, sweep).await.unwrap();
+        assert_eq!(swept.load(Ordering::SeqCst), 3);
     }
 
     #[test]
