@@ -238,7 +238,8 @@ pub(crate) struct DeletedSeries {
     deleted: u64,
 }
 
-/// Deletes series of a metric with their samples; what is known of the metric stays.
+/// Deletes series of a metric with their samples; without a filter what is known of the metric goes too, unless it says how
+/// long samples are kept or rolled up.
 #[utoipa::path(delete, path = "/v1/series/metrics/{metric}", tag = "series", security(("key" = [])),
     params(("metric" = String, Path, description = "Its name, percent-encoded"), DeletionQuery),
     responses((status = 200, description = "They are gone", body = DeletedSeries), Refusals, NotFound))]

@@ -103,7 +103,8 @@ impl Removal<'_> {
 impl Playbooks {
     /// Removes runs that ended longer than `keep` ago, or that their playbook does not want kept, with all that is recorded of
     /// them; at most `budget` runs in this call. Gives how many were removed: as many as `budget` if there may be more. Open
-    /// runs whose playbook was deleted are cancelled.
+    /// runs whose playbook was deleted are cancelled. While the clock is not [steady](bellwether_kernel::Clock::steady) nothing
+    /// goes for its age.
     ///
     /// # Errors
     /// The store's; what was removed before stays so.
@@ -111,17 +112,19 @@ impl Playbooks {
         let mut removal = Removal { playbooks: self, batch: Batch::new(), keys: 0, runs: 0, budget };
         let mut done = Vec::new();
         let keep = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
-        let before = self.clock.now().as_milliseconds().saturating_sub(keep);
-        if let Some(before) =
-            Timestamp::from_milliseconds(before).filter(|before| before.as_milliseconds() > 0)
-        {
+        let steady = self.clock.steady();
+        let before =
+            steady.and_then(|now| Timestamp::from_milliseconds(now.as_milliseconds().saturating_sub(keep)));
+        if let Some(before) = before.filter(|before| before.as_milliseconds() > 0) {
             done.push(self.remove_older(&mut removal, before).await);
         }
         // None keeps the others from their work, nor what they collected from being removed.
-        done.push(self.remove_unwanted(&mut removal).await);
+        done.push(self.remove_unwanted(&mut removal, steady).await);
         done.push(removal.flush().await);
-        done.push(self.forget_claims(&mut removal).await);
-        done.push(removal.flush().await);
+        if let Some(now) = steady {
+            done.push(self.forget_claims(&mut removal, now.saturating_add(-CLAIMS)).await);
+            done.push(removal.flush().await);
+        }
         done.push(self.cancel_left().await);
         done.into_iter().collect::<Result<(), _>>()?;
         Ok(removal.runs)
@@ -148,14 +151,18 @@ impl Playbooks {
         Ok(())
     }
 
-    /// Removes what playbooks do not want kept.
-    async fn remove_unwanted(&self, removal: &mut Removal<'_>) -> Result<(), StoreError> {
+    /// Removes what playbooks do not want kept; for its age only by a `steady` clock.
+    async fn remove_unwanted(
+        &self,
+        removal: &mut Removal<'_>,
+        steady: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
         let mut playbooks = Walk::forward(&*self.store, Key::new(Space::Playbook).prefix());
         let read = rows::of_playbook::<PlaybookRow>;
         while let Some((.., ((organisation, playbook), row))) = playbooks.next_read(read).await? {
             let (days, runs) = row.retention;
-            if let Some(days) = days {
-                let oldest = self.clock.now().saturating_add(-DAY * i64::from(days));
+            if let Some((days, now)) = days.zip(steady) {
+                let oldest = now.saturating_add(-DAY * i64::from(days));
                 self.remove_aged(removal, organisation, playbook, oldest).await?;
             }
             if let Some(runs) = runs {
@@ -224,10 +231,9 @@ impl Playbooks {
         Ok(())
     }
 
-    /// Forgets firings that will not come again, going on from where the last call ended: claims lie in the order of playbooks
-    /// and names, so that which are old shows only on the way past those that stay.
-    async fn forget_claims(&self, removal: &mut Removal<'_>) -> Result<(), StoreError> {
-        let before = self.clock.now().saturating_add(-CLAIMS);
+    /// Forgets firings from `before` then, which will not come again, going on from where the last call ended: claims lie in the
+    /// order of playbooks and names, so that which are old shows only on the way past those that stay.
+    async fn forget_claims(&self, removal: &mut Removal<'_>, before: Timestamp) -> Result<(), StoreError> {
         let all = Key::new(Space::Firing).prefix();
         let from = self.claims_from.lock().take().unwrap_or(all.start);
         let mut claims = Walk::forward(&*self.store, from..all.end);

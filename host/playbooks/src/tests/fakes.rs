@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use bellwether_access::AccessError;
@@ -231,11 +231,18 @@ impl Writes for FakeWrites {
 pub(super) struct TestClock {
     start: Instant,
     at: AtomicI64,
+    is_distrusted: AtomicBool,
 }
 
 impl TestClock {
     pub(super) fn new(at: Timestamp) -> Self {
-        Self { start: Instant::now(), at: AtomicI64::new(at.as_milliseconds()) }
+        let at = AtomicI64::new(at.as_milliseconds());
+        Self { start: Instant::now(), at, is_distrusted: AtomicBool::new(false) }
+    }
+
+    /// Is not steady from now on, or is again.
+    pub(super) fn distrust(&self, is_distrusted: bool) {
+        self.is_distrusted.store(is_distrusted, Ordering::SeqCst);
     }
 
     pub(super) fn advance(&self, milliseconds: i64) {
@@ -247,5 +254,9 @@ impl Clock for TestClock {
     fn now(&self) -> Timestamp {
         let passed = i64::try_from(self.start.elapsed().as_millis()).unwrap();
         Timestamp::from_milliseconds(self.at.load(Ordering::SeqCst)).unwrap().saturating_add(passed)
+    }
+
+    fn steady(&self) -> Option<Timestamp> {
+        (!self.is_distrusted.load(Ordering::SeqCst)).then(|| self.now())
     }
 }
