@@ -24,6 +24,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use tokio::sync::mpsc;
 
+use crate::group::Rows;
 use crate::objects::{Digest, Hold, Objects};
 use crate::queue::Queue;
 use crate::rows::put_row;
@@ -201,9 +202,13 @@ fn write_all(
     }
     // Whatever the scan saw was applied by now: with the groups up to here, all of each of them is in the backup, and a row of
     // each object that is there by now: one that refers to it, or a loose one.
-    let there = hold.list_before(|| source.barrier())?;
-    write_committed(&committed, out)?;
+    let (there, last) = hold.list_before(|| {
+        source.barrier()?;
+        // As far as this: what is committed later may refer to an object that is put later.
+        std::iter::from_fn(|| committed.next().transpose()).collect::<Result<Vec<_>, _>>()
+    })?;
     drop(committed);
+    last.iter().try_for_each(|rows| write_group(rows, out))?;
 
     let mut named: BTreeMap<Digest, &LeftOut> =
         left_out.iter().map(|left_out| (left_out.digest, left_out)).collect();
@@ -232,9 +237,13 @@ fn write_all(
 
 fn write_committed(committed: &TeeReader, out: &mut Frames) -> Result<(), StoreError> {
     while let Some(rows) = committed.next()? {
-        out.rows(rows.iter().map(|(key, row)| (key, row.as_ref())))?;
+        write_group(&rows, out)?;
     }
     Ok(())
+}
+
+fn write_group(rows: &Rows, out: &mut Frames) -> Result<(), StoreError> {
+    out.rows(rows.iter().map(|(key, row)| (key, row.as_ref())))
 }
 
 /// Writes frames and counts what is in them.

@@ -92,7 +92,7 @@ impl Loose {
     }
 
     /// Removes objects that no row refers to; who has one open reads on. While a backup runs they stay, and so do their loose
-    /// rows: their files go with the end of the backup or, if the process ends before, with the next start.
+    /// rows: their files go with the end of the backup, or with the next start if the process ends before; the rows go then.
     ///
     /// # Errors
     /// The store's, and the file system's.

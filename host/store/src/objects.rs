@@ -158,9 +158,14 @@ impl Objects {
     /// As [`Self::put`], of bytes whose digest is known.
     pub(crate) fn put_under(&self, digest: &Digest, bytes: &[u8]) -> Result<(), StoreError> {
         debug_assert_eq!(*digest, Digest::of(bytes));
-        self.0.held.lock().removed.retain(|removed| removed != digest);
-        // What is there may be damaged; writing it again mends it.
-        if self.get(digest).is_ok_and(|there| there.is_some()) {
+        let is_there = {
+            // Whoever lists what there is finds it there or removed.
+            let _placing = self.0.placing.read();
+            self.0.held.lock().removed.retain(|removed| removed != digest);
+            // What is there may be damaged; writing it again mends it.
+            self.get(digest).is_ok_and(|there| there.is_some())
+        };
+        if is_there {
             // Whoever put it may be about to make its name durable, or died before.
             return sync_folder(&self.0.folder).map_err(|error| io_failed(&self.path(digest), &error));
         }
@@ -290,16 +295,15 @@ impl Objects {
 }
 
 impl Hold {
-    /// Every object there is, those removed since the hold was taken too, before `then` is done: none is put in between. An
-    /// object is announced by a row before it is put, so that by what `then` ends there is a row of each.
-    pub(crate) fn list_before(
+    /// Every object there is, those removed since the hold was taken too, and what `then` gives, which is done before another
+    /// is put. An object is announced by a row before it is put, and referred to after: so of what is committed by when `then`
+    /// ends there is a row of each that is listed, and each that is referred to is listed.
+    pub(crate) fn list_before<T>(
         &self,
-        then: impl FnOnce() -> Result<(), StoreError>,
-    ) -> Result<Vec<Digest>, StoreError> {
+        then: impl FnOnce() -> Result<T, StoreError>,
+    ) -> Result<(Vec<Digest>, T), StoreError> {
         let _placing = self.0.0.placing.write();
-        let digests = self.list()?;
-        then()?;
-        Ok(digests)
+        Ok((self.list()?, then()?))
     }
 
     fn list(&self) -> Result<Vec<Digest>, StoreError> {
@@ -421,7 +425,7 @@ mod tests {
         let hold = objects.hold();
         assert!(!objects.remove(&gone).unwrap() && !objects.remove(&again).unwrap());
         objects.put(b"again").unwrap();
-        assert!(hold.list_before(|| Ok(())).unwrap().contains(&gone));
+        assert!(hold.list_before(|| Ok(())).unwrap().0.contains(&gone));
         assert_eq!(objects.list().unwrap(), [again]);
         drop(hold);
         assert_eq!(objects.get(&gone).unwrap(), None);
@@ -459,9 +463,9 @@ mod tests {
             assert!(hold.0.0.placing.try_read().is_none());
             Ok(())
         });
-        assert_eq!(listed.unwrap(), [there]);
+        assert_eq!(listed.unwrap().0, [there]);
         assert_eq!(putting.unwrap().join().unwrap().unwrap(), other);
-        assert!(hold.list_before(|| Ok(())).unwrap().contains(&other));
+        assert!(hold.list_before(|| Ok(())).unwrap().0.contains(&other));
     }
 
     #[test]
