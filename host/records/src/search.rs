@@ -290,9 +290,10 @@ pub(crate) fn look(
                 let records = found.split_off(&reached).into_values().rev().collect();
                 return Ok(Found { records, next: Some(reached.cursor(order)), stopped_early: true });
             }
-            if looked_at >= budget.saturating_mul(PATIENCE) {
+            let most = budget.saturating_mul(PATIENCE);
+            if looked_at >= most {
                 let what = "records may be looked at for one moment; ask for a shorter range";
-                return Err(Stop::Error(RecordError::limit(what, looked_at)));
+                return Err(Stop::Error(RecordError::limit(what, most)));
             }
         }
         let records = match next.source {
@@ -359,7 +360,7 @@ fn find(shared: &Shared, caller: &Caller, owner: Owner, id: RecordId) -> Result<
             return Ok(());
         }
         let what = "records may be looked at for one; search for it by its time";
-        Err(Stop::Error(RecordError::limit(what, looked_at.get())))
+        Err(Stop::Error(RecordError::limit(what, budget)))
     };
     let among = |records: Vec<Record>| {
         looked_at.set(looked_at.get() + records.iter().map(cost).sum::<u64>());

@@ -187,7 +187,7 @@ async fn a_record_is_looked_for_among_no_more_than_a_search_may_look_at() {
         match get(&house, id).await {
             Ok(record) => assert_eq!(record.id, RecordId(id)),
             Err(error) => {
-                assert!(matches!(error, RecordError::Limit { limit: 10, .. }), "{id}: {error}");
+                assert!(matches!(error, RecordError::Limit { limit: 5, .. }), "{id}: {error}");
                 refused += 1;
             }
         }
