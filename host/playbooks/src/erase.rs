@@ -33,6 +33,7 @@ impl Erase for Playbooks {
             }
         }
         self.unstarted.lock().retain(|(own, _), _| *own != organisation);
+        self.trimmed.lock().retain(|(own, _), _| *own != organisation);
         self.dropped.lock().retain(|(own, _)| *own != organisation);
         self.waiters.lock().retain(|_, waiters| {
             waiters.retain(|(own, _)| *own != organisation);

@@ -56,13 +56,19 @@ impl Playbooks {
 
     /// If the host's stored lease ends much later than one put now would, the clock was ahead when the host put it. Then the
     /// host looks for playbooks whose next time that clock set, and makes them due when their triggers say, and has runs look
-    /// again that wait. It does not look otherwise: it would have to compile every playbook that is due later.
+    /// again that wait: these once the clock that says so is steady. It does not look otherwise: it would have to compile every
+    /// playbook that is due later.
     async fn bring_back_after(&self, lease: Option<Lease>) -> Result<(), StoreError> {
         let latest = self.clock.now().saturating_add(CLOCK_AHEAD.milliseconds());
-        match lease.filter(|lease| lease.until > latest) {
-            Some(_) => self.bring_back().await,
-            None => Ok(()),
+        if lease.is_some_and(|lease| lease.until > latest) {
+            self.was_ahead.store(true, SeqCst);
+            self.bring_back_playbooks().await?;
         }
+        if self.was_ahead.load(SeqCst) && self.clock.steady().is_some() {
+            self.bring_back_runs().await?;
+            self.was_ahead.store(false, SeqCst);
+        }
+        Ok(())
     }
 
     /// Stores a lease from now on, in place of what is to be there.

@@ -10,12 +10,27 @@ use serde_json::{Map, Value as Json};
 
 use super::context::Known;
 use super::runner::Work;
-use crate::compile::{Action, Compiled, CompiledStep, ERRORS, behind, component, is_within};
+use crate::compile::{Action, Compiled, CompiledStep, DEPTH, ERRORS, behind, component, is_within};
 use crate::rows::{Record, RecordOf, read_json};
 use crate::secrets::Secrets;
 use crate::service::unless_damaged;
 use crate::template::Variables;
 use crate::{App, AppDescription, PlaybookError, Playbooks, StepResult, StepState, rows};
+
+/// Playbooks that are looked up as steps, for one run, at most; of others every input is taken for secret.
+const LOOKED_UP: usize = 1_000;
+
+/// Parts of a playbook's inputs that are told apart as secret; of one with more, those inputs are secret as a whole.
+const PARTS: usize = 100;
+
+/// The playbooks that were looked up as steps.
+#[derive(Default)]
+struct Lookup {
+    /// Each, by how deep it lies: what is deeper than runs go is not looked at.
+    known: HashMap<(PlaybookId, usize), Option<Described>>,
+    /// Those that are being looked up, each a step of the one before.
+    path: Vec<PlaybookId>,
+}
 
 /// What a step calls, looked up.
 #[derive(Clone)]
@@ -111,7 +126,7 @@ impl Playbooks {
         compiled: &Compiled,
         pins: &[(String, String)],
     ) -> Result<Vec<Option<Described>>, PlaybookError> {
-        self.describe(organisation, compiled, pins, &mut HashMap::new()).await
+        self.describe(organisation, compiled, pins, &mut Lookup::default()).await
     }
 
     /// As [`Self::described`], with the playbooks that were looked up by then: each is once.
@@ -120,7 +135,7 @@ impl Playbooks {
         organisation: OrganisationId,
         compiled: &Compiled,
         pins: &[(String, String)],
-        known: &mut HashMap<PlaybookId, Option<Described>>,
+        lookup: &mut Lookup,
     ) -> Result<Vec<Option<Described>>, PlaybookError> {
         let mut described = Vec::with_capacity(compiled.steps.len());
         for step in &compiled.steps {
@@ -133,7 +148,7 @@ impl Playbooks {
                     app.map(Described::App)
                 }
                 Action::Playbook(name) => match self.named(organisation, name).await? {
-                    Some(id) => self.describe_component(organisation, id, known).await?,
+                    Some(id) => self.describe_component(organisation, id, lookup).await?,
                     None => None,
                 },
                 Action::Delay(_) | Action::Stop(..) => None,
@@ -142,32 +157,49 @@ impl Playbooks {
         Ok(described)
     }
 
-    /// A playbook as a step of another, if it can be one. Of one that comes to be within itself, which is not run, no more is
-    /// looked up.
+    /// A playbook as a step of another, if it can be one. Of one that comes to be within itself, or deeper than runs go, which
+    /// is not run, no more is looked up.
     async fn describe_component(
         &self,
         organisation: OrganisationId,
         id: PlaybookId,
-        known: &mut HashMap<PlaybookId, Option<Described>>,
+        lookup: &mut Lookup,
     ) -> Result<Option<Described>, PlaybookError> {
-        if let Some(described) = known.get(&id) {
+        let level = lookup.path.len();
+        if lookup.path.contains(&id) {
+            return Ok(None);
+        }
+        if let Some(described) = lookup.known.get(&(id, level)) {
             return Ok(described.clone());
         }
-        known.insert(id, None);
+        lookup.known.insert((id, level), None);
         let Some(loaded) = self.load_published(organisation, id).await? else { return Ok(None) };
         let Some(mut description) = component(&loaded.compiled.document).description else { return Ok(None) };
-        let within = Box::pin(self.describe(organisation, &loaded.compiled, &[], known)).await;
-        // Where something deeper down does not read, the run says so that comes to it.
-        let within = unless_damaged(within.map(Some))?.unwrap_or_default();
+        let are_too_many = lookup.known.len() > LOOKED_UP;
+        let within = if are_too_many || level + 1 >= DEPTH as usize {
+            Vec::new()
+        } else {
+            lookup.path.push(id);
+            let within = Box::pin(self.describe(organisation, &loaded.compiled, &[], lookup)).await;
+            lookup.path.pop();
+            // Where something deeper down does not read, the run says so that comes to it.
+            unless_damaged(within.map(Some))?.unwrap_or_default()
+        };
         let (secret, mut parts) = (loaded.compiled.secret_variables(&within), Vec::new());
         for input in &mut description.inputs {
             let whole = format!("trigger.inputs.{}", input.name);
-            input.secret |= secret.iter().any(|read| is_within(&whole, read));
+            input.secret |= are_too_many || secret.iter().any(|read| is_within(&whole, read));
             let read = secret.iter().filter_map(|read| behind(&whole, read));
             parts.extend(read.map(|part| (input.name.clone(), part.to_owned())));
         }
+        if parts.len() > PARTS {
+            for input in &mut description.inputs {
+                input.secret |= parts.iter().any(|(name, _)| *name == input.name);
+            }
+            parts.clear();
+        }
         let described = Some(Described::Component(description, parts));
-        known.insert(id, described.clone());
+        lookup.known.insert((id, level), described.clone());
         Ok(described)
     }
 

@@ -276,9 +276,10 @@ impl Playbooks {
         Ok(())
     }
 
-    /// Whether only a clock that was ahead can have said that something was then.
+    /// Whether only a clock that was ahead can have said that something was then. While the clock is not steady nothing is: it
+    /// may be the one that is wrong, and what a run does for that is not taken back.
     pub(super) fn is_ahead(&self, at: Timestamp) -> bool {
-        at > self.clock.now().saturating_add(CLOCK_AHEAD.milliseconds())
+        self.clock.steady().is_some_and(|now| at > now.saturating_add(CLOCK_AHEAD.milliseconds()))
     }
 
     /// Whether what waits need not any more: its time has come, or a clock that was ahead set that.
@@ -287,17 +288,12 @@ impl Playbooks {
         result.waits_until.is_none_or(|until| until <= now) || self.is_ahead(result.ended)
     }
 
-    /// Has runs look again for how long they wait, and playbooks due when their triggers say, whose time lies where a clock that
-    /// was ahead can have put it. Otherwise they would not go on, or fire, until that time.
+    /// Has runs look again for how long they wait, whose time lies where a clock that was ahead can have put it. Otherwise they
+    /// would not go on until that time.
     ///
     /// # Errors
     /// The store's.
-    pub(super) async fn bring_back(&self) -> Result<(), StoreError> {
-        self.bring_back_runs().await?;
-        self.bring_back_playbooks().await
-    }
-
-    async fn bring_back_runs(&self) -> Result<(), StoreError> {
+    pub(super) async fn bring_back_runs(&self) -> Result<(), StoreError> {
         let ahead = self.clock.now().saturating_add(CLOCK_AHEAD.milliseconds());
         let range = behind(Space::RunWake, ahead)..Key::new(Space::RunWake).prefix().end;
         let (mut waits, mut runs) = (Walk::forward(&*self.store, range), 0);
@@ -328,7 +324,12 @@ impl Playbooks {
         Ok(row.is_some_and(|row| row.state != RunState::Queued || self.is_ahead(row.created)))
     }
 
-    async fn bring_back_playbooks(&self) -> Result<(), StoreError> {
+    /// Has playbooks due when their triggers say, whose time lies where a clock that was ahead can have put it. Otherwise they
+    /// would not fire until that time.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(super) async fn bring_back_playbooks(&self) -> Result<(), StoreError> {
         let now = self.clock.now();
         let ahead = behind(Space::PlaybookDue, now.saturating_add(CLOCK_AHEAD.milliseconds()));
         let mut due = Walk::forward(&*self.store, ahead..Key::new(Space::PlaybookDue).prefix().end);

@@ -226,6 +226,8 @@ impl Playbooks {
             is_trimmed &= removal.remove(organisation, playbook, id, None).await?;
         }
         if let Some(newest) = newest.filter(|_| is_trimmed) {
+            // It is so once what was to go is gone.
+            removal.flush().await?;
             self.trimmed.lock().insert(of, Trimmed { newest, most, at: now });
         }
         Ok(())

@@ -361,6 +361,7 @@ impl<'a> Change<'a> {
         self.batch.frees();
         store.commit(std::mem::take(&mut self.batch)).await?;
         self.playbooks.unstarted.lock().remove(&(organisation, id));
+        self.playbooks.trimmed.lock().remove(&(organisation, id));
         self.playbooks.refresh_watches(organisation).await;
         Ok(())
     }

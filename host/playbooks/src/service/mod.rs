@@ -268,6 +268,8 @@ pub struct Playbooks {
     pub(crate) moved: Notify,
     /// Told when what a changed playbook watches or follows could not be read.
     pub(crate) unread: Notify,
+    /// Whether the clock seems to have been ahead, and runs that wait have not looked again since.
+    pub(crate) was_ahead: AtomicBool,
     /// Takes no more runs.
     pub(crate) stopping: AtomicBool,
     /// Ends the loops that begin runs.
@@ -336,6 +338,7 @@ impl Playbooks {
             trimmed: Mutex::default(),
             moved: Notify::new(),
             unread: Notify::new(),
+            was_ahead: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             halt: end.child_token(),
             end,

@@ -208,6 +208,24 @@ async fn what_a_playbook_that_is_a_step_hands_to_a_secret_input_is_hidden_where_
     }
 }
 
+#[tokio::test]
+async fn of_a_playbook_that_hands_on_very_many_parts_of_an_input_the_whole_is_hidden() {
+    let world = World::new().await;
+    add_talkative_apps(&world.apps);
+    let parts = 0..=100;
+    let password: String = parts.clone().map(|part| format!("{{{{ trigger.inputs.of.k{part} }}}}")).collect();
+    let login = json!({"id": "login", "app": "login", "inputs": {"password": password, "note": "1"}});
+    let trigger = json!({"type": "playbook", "inputs": {"of": {}}});
+    world.store_json(json!({"name": "many", "trigger": trigger, "steps": [login]})).await;
+    let steps = json!([{"id": "s", "playbook": "many", "inputs": {"of": "{{ trigger.inputs.user }}"}}]);
+    let mut user: serde_json::Map<_, _> = parts.map(|part| (format!("k{part}"), json!("hunter2"))).collect();
+    user.insert("name".to_owned(), "nobody-else".into());
+    world.store_json(json!({"name": "a", "trigger": {"type": "manual"}, "steps": steps})).await;
+    let run = world.run("a", json!({"user": user})).await;
+    let shown = run.trigger["inputs"]["user"].to_string();
+    assert!(!shown.contains("hunter2") && !shown.contains("nobody-else"), "{shown}");
+}
+
 const UP: &str = "Bearer hunter2-é";
 
 /// An app that sends a secret to a service which repeats it, as JSON.

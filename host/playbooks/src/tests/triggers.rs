@@ -705,6 +705,29 @@ async fn a_clock_that_was_ahead_for_a_while_holds_up_no_run_that_waits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_clock_that_is_behind_for_a_while_ends_no_wait() {
+    const YEAR: i64 = 365 * 86_400_000;
+    let world = World::new().await;
+    let steps = json!([{"id": "w", "delay": "24h"}, {"id": "b", "app": "echo"}]);
+    let trigger = json!({"type": "manual"});
+    world.store_json(json!({"name": "a", "trigger": trigger, "timeout": "48h", "steps": steps})).await;
+    world.playbooks.start(&world.admin, "a", json!({})).await.unwrap();
+    let soon = || tokio::time::sleep(Duration::from_secs(60));
+    let state = async || world.all_runs().await[0].summary.state;
+    soon().await;
+    world.clock.distrust(true);
+    world.clock.advance(-YEAR);
+    soon().await;
+    world.clock.advance(YEAR);
+    soon().await;
+    world.clock.distrust(false);
+    soon().await;
+    assert_eq!(state().await, RunState::Running);
+    tokio::time::sleep(Duration::from_secs(24 * 3_600)).await;
+    assert_eq!(state().await, RunState::Succeeded);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_host_that_starts_when_its_clock_was_set_right_has_its_playbooks_due_in_time() {
     const YEAR: i64 = 365 * 86_400_000;
     let world = World::new().await;
