@@ -157,6 +157,21 @@ impl Breaker {
     /// Takes note of a call for `tenant` that ran to its end and computed so long; tells when that changed whether the
     /// plugin is called for it.
     pub(crate) fn note(&self, tenant: u64, failed: bool, computed: Duration) -> Option<BreakerPhase> {
+        self.noted(tenant, failed, |inner, now| inner.note(now, failed, computed))
+    }
+
+    /// A call for `tenant` was given up by its caller after it had computed so long: nobody knows whether it would have
+    /// ended, so it makes no row, but was for nothing.
+    pub(crate) fn note_given_up(&self, tenant: u64, computed: Duration) -> Option<BreakerPhase> {
+        self.noted(tenant, true, |inner, now| inner.give_up(now, computed))
+    }
+
+    fn noted(
+        &self,
+        tenant: u64,
+        failed: bool,
+        note: impl Fn(&mut Inner, Instant) -> Option<BreakerPhase>,
+    ) -> Option<BreakerPhase> {
         if !failed && !self.troubled.load(Ordering::Relaxed) {
             return None;
         }
@@ -168,8 +183,8 @@ impl Breaker {
             tenants.remove(&tenant);
         }
         let changed = match tenants.get_mut(&tenant) {
-            Some(inner) => inner.note(now, failed, computed),
-            None if failed => tenants.entry(tenant).or_default().note(now, failed, computed),
+            Some(inner) => note(inner, now),
+            None if failed => note(tenants.entry(tenant).or_default(), now),
             None => None,
         };
         self.troubled.store(!tenants.is_empty(), Ordering::Relaxed);
@@ -273,11 +288,29 @@ impl Inner {
             // It began before the breaker opened.
             Phase::Open { .. } => return None,
         };
+        Some(self.open(now, why))
+    }
+
+    fn give_up(&mut self, now: Instant, computed: Duration) -> Option<BreakerPhase> {
+        self.window.add(now, true, computed);
+        self.disturbed = Some(now);
+        match self.phase {
+            Phase::Closed => self.too_much().map(|why| self.open(now, why)),
+            // The next one may try.
+            Phase::Probing { why, .. } => {
+                self.phase = Phase::Open { why, until: now };
+                None
+            }
+            Phase::Open { .. } => None,
+        }
+    }
+
+    fn open(&mut self, now: Instant, why: BreakerReason) -> BreakerPhase {
         let pause = limits::BREAKER_PAUSE.saturating_mul(1 << self.openings.min(16));
         self.phase = Phase::Open { why, until: now + pause.min(limits::BREAKER_LONGEST) };
         self.openings = self.openings.saturating_add(1);
         self.window = Window::default();
-        Some(BreakerPhase::Open)
+        BreakerPhase::Open
     }
 
     /// Which of the rules a plugin is left alone by, if any.

@@ -15,8 +15,8 @@ use crate::meters::Used;
 use crate::processor::Computed;
 use crate::warm::Kept;
 use crate::{
-    CallData, CallError, CallLimits, CallMeters, Callee, Engine, ErrorCase, Guest, Store, last_words, limits,
-    processor, turns,
+    BreakerPhase, CallData, CallError, CallLimits, CallMeters, Callee, Engine, ErrorCase, Guest, Store,
+    last_words, limits, processor, turns,
 };
 
 /// Under what a call runs.
@@ -59,8 +59,12 @@ impl AtWork<'_> {
     /// Takes note of what became of it.
     fn end(&mut self, used: &Used, error: Option<&CallError>) {
         let Some(admitted) = self.admitted.take() else { return };
+        self.noted(used, error, admitted.note(error, used.processor));
+    }
+
+    fn noted(&self, used: &Used, error: Option<&CallError>, changed: Option<BreakerPhase>) {
         self.meters.record(used, error);
-        if let Some(phase) = admitted.note(error, used.processor) {
+        if let Some(phase) = changed {
             self.meters.tell(phase);
         }
     }
@@ -68,13 +72,12 @@ impl AtWork<'_> {
 
 impl Drop for AtWork<'_> {
     fn drop(&mut self) {
-        if self.admitted.is_none() {
-            return;
-        }
+        let Some(admitted) = self.admitted.take() else { return };
         let spent = self.began.elapsed();
         let (queued, processor, warm) = (self.queued, self.computed.spent, self.warm);
         let used = Used { spent, queued, processor, warm, ..Used::default() };
-        self.end(&used, Some(&CallError::Deadline { wall: spent }));
+        let error = CallError::Deadline { wall: spent };
+        self.noted(&used, Some(&error), admitted.give_up(processor));
     }
 }
 

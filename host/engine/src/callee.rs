@@ -137,6 +137,15 @@ impl Admitted<'_> {
         self.noted = true;
         self.breaker.note(self.tenant, error.is_some(), computed)
     }
+
+    /// As [`Self::note`], where its caller gave it up.
+    pub(crate) fn give_up(mut self, computed: Duration) -> Option<BreakerPhase> {
+        if computed < limits::BREAKER_COMPUTED {
+            return None;
+        }
+        self.noted = true;
+        self.breaker.note_given_up(self.tenant, computed)
+    }
 }
 
 impl Drop for Admitted<'_> {

@@ -396,9 +396,10 @@ async fn a_caller_that_hangs_up_on_a_loop_is_counted_and_opens_the_breaker_and_o
             tokio::task::yield_now().await;
         }
     };
-    let failures = u64::from(crate::limits::BREAKER_FAILURES);
+    let failures = u64::from(crate::limits::BREAKER_CALLS);
     for _ in 0..failures {
-        hang_up(&looping, 2 * crate::limits::BREAKER_COMPUTED).await;
+        assert_eq!(looping.breaker(None).phase, crate::BreakerPhase::Closed, "one is no row of failures");
+        hang_up(&looping, 3 * crate::limits::BREAKER_COMPUTED).await;
     }
     let stats = meters.stats();
     assert_eq!((stats.calls, stats.errors_of(crate::ErrorCase::Deadline)), (failures, failures));
