@@ -166,11 +166,15 @@ impl PluginApp {
     }
 }
 
+/// Lines of a secret text that are each secret by themselves: as many as a chain of certificates has. What is sought in all that
+/// a call prints is bounded.
+const SECRET_LINES: usize = 200;
+
 /// Learns each line of the texts in `value` that have several.
 fn learn_lines(secrets: &mut Secrets, value: &Json) {
     match value {
         Json::String(text) if text.trim().contains('\n') => {
-            text.lines().for_each(|line| secrets.learn(&line.trim().into()));
+            text.lines().take(SECRET_LINES).for_each(|line| secrets.learn(&line.trim().into()));
         }
         Json::Array(items) => items.iter().for_each(|item| learn_lines(secrets, item)),
         Json::Object(fields) => fields.values().for_each(|field| learn_lines(secrets, field)),
@@ -185,6 +189,8 @@ pub(crate) fn retry(error: &PluginError) -> Retry {
         return Retry::After(u64::try_from(after.as_millis()).unwrap_or(u64::MAX));
     }
     match error.kind() {
+        // It may be switched on again, as for whoever finds it switched off.
+        _ if matches!(error, PluginError::SwitchedOff(_)) => Retry::Yes,
         ErrorKind::Deadline | ErrorKind::Unavailable => Retry::Yes,
         _ => Retry::No,
     }

@@ -51,7 +51,7 @@ use bellwether_store::{Batch, Objects, SharedStore};
 use crate::bindings::bellwether::host as contract;
 use crate::egress::{Egress, Outlet, Spent};
 use crate::grant::{Grant, Privilege};
-use crate::limits::Limits;
+use crate::limits::{self, Limits};
 use crate::log::LogBook;
 use crate::registry::Bundled;
 use crate::seen::Seen;
@@ -277,6 +277,8 @@ impl Call {
         if self.log.is_full() {
             return;
         }
+        // Twice what is kept, so that a secret which the cut divides is seen whole.
+        message.truncate(message.floor_char_boundary(2 * limits::LOG_LINE));
         self.secrets.mask_in(&mut message);
         if let Some(world) = &self.world {
             self.log.extend(world.printed.take());

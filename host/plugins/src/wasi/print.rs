@@ -129,6 +129,9 @@ impl Pages {
 
     fn end_line(&mut self, level: LogLevel) {
         let line = std::mem::take(self.begun(level));
+        if level == LogLevel::Info && self.book.is_full() {
+            return;
+        }
         let mut line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(&line)).into_owned();
         self.secrets.mask_in(&mut line);
         if level == LogLevel::Warn {
