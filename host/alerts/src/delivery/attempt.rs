@@ -54,7 +54,8 @@ impl Deliveries {
         let channel = self.channel_at_hand(organisation, &id.channel).await;
         let key = keys::channel(organisation, &id.channel);
         let Some(channel) = self.store.unread().unless_damaged(&key, channel)? else {
-            return Ok(Turn::Held);
+            // It waits for the row to be put right.
+            return Ok(Turn::Later(now.saturating_add(backoff::LONGEST_WAIT)));
         };
         let Some(channel) = channel else {
             self.forget_channel(organisation, &id.channel);

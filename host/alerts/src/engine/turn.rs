@@ -172,7 +172,12 @@ impl Alerts {
         self.meters.missed(late / compiled.every);
         let at = due.saturating_add(late / compiled.every * compiled.every);
         let following = at.saturating_add(compiled.every);
-        let gap = next.looked.filter(|last| at.milliseconds_since(*last) > 2 * compiled.every);
+        // Where no host was up, or it was paused. Of evaluations that failed, what came meanwhile is looked at now as far as the
+        // window goes.
+        let longest = 2 * compiled.every;
+        let is_up = next.evaluated.is_none_or(|last| at.milliseconds_since(last) <= longest);
+        let seen = if is_up { longest.max(compiled.window) } else { longest };
+        let gap = next.looked.filter(|last| at.milliseconds_since(*last) > seen);
         let (evaluated, had_problem) = (next.evaluated, next.problem.is_some());
         let next = NextRow { at: Some(following), evaluated: Some(at), ..next };
 

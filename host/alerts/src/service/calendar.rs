@@ -228,7 +228,9 @@ impl Alerts {
         let end =
             |at: Timestamp| Timestamp::from_milliseconds(compiled.end(at.as_milliseconds())).unwrap_or(at);
         // What is further back counts for nothing.
-        let reach = end(at).saturating_add(-compiled.window.max(compiled.missing_after));
+        let recovery = compiled.anomaly.as_ref().and_then(|anomaly| anomaly.recovery_window).unwrap_or(0);
+        let longest = compiled.window.max(compiled.missing_after).max(recovery);
+        let reach = end(at).saturating_add(-longest);
         let since = looked.map_or(reach, |looked| end(looked).max(reach));
         Ok(calendar.quiet(compiled, (at, end(at)), since))
     }

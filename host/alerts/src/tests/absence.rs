@@ -31,6 +31,20 @@ async fn what_reported_while_evaluations_came_to_nothing_is_not_missing() {
 }
 
 #[tokio::test]
+async fn evaluations_that_fail_now_and_then_put_no_missing_data_off() {
+    let world = World::new().await;
+    let missing = json!({"after": "10m"});
+    let document = json!({"kind": "no-data", "thresholds": null, "window": "5m", "missing_data": missing});
+    world.create(cpu(document)).await;
+    world.live(0, &[("a", 1.0)]).await;
+    for minute in 2..20 {
+        world.figures.3.store(minute % 3 != 0, Ordering::Relaxed);
+        world.evaluate(minute).await;
+    }
+    assert_eq!(world.incidents().await.len(), 1);
+}
+
+#[tokio::test]
 async fn an_anomaly_of_a_count_goes_on_while_no_point_comes() {
     let world = judged().await;
     world.create(strange(json!({"query": "count:cpu{*} by {host}"}))).await;
