@@ -24,7 +24,7 @@ use crate::service::Shared;
 use crate::upkeep::first_kept;
 use crate::{Filter, SeriesError};
 
-/// Values kept at once for a percentile, 160 MB, or to be carried on.
+/// Values kept at once for a percentile, 160 MB, or to be carried on, 480 MB.
 const KEPT_VALUES: usize = 20_000_000;
 
 struct Evaluation<'a> {
@@ -390,7 +390,7 @@ fn latest(piece: &Piece, grid: Grid, values: &mut [StepValue]) {
     for (time, _) in piece.samples.iter().filter(|(_, value)| value.is_finite()) {
         while values.next_if(|value| value.start < grid.start(time)).is_some() {}
         if let Some(value) = values.peek_mut() {
-            value.time = time;
+            value.time = time.saturating_sub(grid.shift);
         }
     }
 }

@@ -73,7 +73,7 @@ pub(super) fn sketches(rolled: &[Rolled], grid: Grid) -> Vec<(i64, Sketch)> {
 pub(super) fn latest(rolled: &[Rolled], grid: Grid, values: &mut [StepValue]) {
     for rolled in rolled {
         if let Ok(at) = values.binary_search_by_key(&grid.start(rolled.start), |value| value.start) {
-            values[at].time = values[at].time.max(rolled.last_at);
+            values[at].time = values[at].time.max(rolled.last_at.saturating_sub(grid.shift));
         }
     }
 }

@@ -269,6 +269,19 @@ async fn a_shift_moves_roll_ups_by_when_their_steps_begin() {
 }
 
 #[tokio::test]
+async fn the_last_of_several_series_is_the_latest_also_of_roll_ups_that_are_moved() {
+    let house = House::rolling(MetricKind::Gauge).await;
+    let at = START + 100 * HOUR;
+    let (later, earlier) = ([(at + 1_200_000, 2.0)], [(at + 600_000, 1.0)]);
+    house.write(&[entry("m", &["host:a"], &later), entry("m", &["host:b"], &earlier)]).await.unwrap();
+    for days in [0, 16] {
+        house.later(days).await;
+        let points = house.points("timeshift(last:m{*}.rollup(last), -3600)", HOUR).await;
+        assert_eq!(points, [(at + HOUR, 2.0)], "after {days} days");
+    }
+}
+
+#[tokio::test]
 async fn percentiles_of_a_distribution_stay_within_one_percent() {
     let house = House::rolling(MetricKind::Distribution).await;
     let spread = |n: i64, host: i64| ((n * 7919 + host * 31) % 10_007) as f64 / 10.0 + 0.1;
