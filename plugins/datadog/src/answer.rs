@@ -32,7 +32,8 @@ impl Texts {
     }
 
     pub(crate) fn push(&mut self, text: String) -> Result<(), Failure> {
-        self.bytes += text.len();
+        // With its quotes and comma.
+        self.bytes += text.len() + 3;
         if self.bytes > Response::LARGEST {
             return Err(too_large(self.smaller));
         }

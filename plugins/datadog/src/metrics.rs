@@ -390,6 +390,25 @@ pub(crate) fn tags<H: SeriesRead + Clock>(host: &H, request: &Request<'_>) -> Re
             break;
         }
     }
-    let data = json!({ "type": "metrics", "id": metric, "attributes": { "tags": tags } });
-    answer::json(&json!({ "data": data }), SMALLER)
+    let attributes = Attributes { tags: &tags };
+    answer::json(&Data { data: Tagged { kind: "metrics", id: metric, attributes } }, SMALLER)
+}
+
+/// The tags of a metric, as they are answered.
+#[derive(Serialize)]
+struct Data<'a> {
+    data: Tagged<'a>,
+}
+
+#[derive(Serialize)]
+struct Tagged<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    id: &'a str,
+    attributes: Attributes<'a>,
+}
+
+#[derive(Serialize)]
+struct Attributes<'a> {
+    tags: &'a Texts,
 }

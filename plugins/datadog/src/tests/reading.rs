@@ -431,7 +431,10 @@ fn a_list_for_which_time_is_up_says_what_to_ask_for_and_never_ends_early() {
     for (target, instead) in [
         ("/api/v2/metrics", "ask for pages, with page[size]=100"),
         ("/api/v2/metrics?page[size]=3", "ask for a page of page[size]=2"),
-        ("/api/v1/metrics?from=1712670000", "ask for pages of /api/v2/metrics, with page[size]=100 and filter[tags]"),
+        (
+            "/api/v1/metrics?from=1712670000",
+            "ask for pages of /api/v2/metrics, with page[size]=100 and filter[tags]",
+        ),
         ("/api/v1/search?q=hosts:web", "/api/v2/metrics/<metric>/all-tags?filter[match]=host:web"),
     ] {
         let response = client.get(target);

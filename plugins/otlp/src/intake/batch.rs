@@ -72,6 +72,16 @@ fn messages(message: &[u8], number: u32) -> impl Iterator<Item = Result<&[u8], M
     })
 }
 
+/// Refuses a message whose first field, a resource or a scope, is too large to be unpacked beside what it is of.
+fn check_size(message: &[u8], place: fmt::Arguments<'_>) -> Result<(), Failure> {
+    for own in messages(message, 1) {
+        if own.map_err(Failure::message)?.len() > AT_ONCE {
+            return Err(Failure::too_large(format_args!("{place} has more than {AT_ONCE} bytes")));
+        }
+    }
+    Ok(())
+}
+
 /// What the points of a metric have in common.
 struct Family<'a> {
     metric: &'a Metric,
@@ -120,9 +130,12 @@ impl<'h, H: SeriesRead + SeriesWrite> Batch<'h, H> {
     fn protobuf(&mut self, request: &[u8], mapping: &Mapping) -> Result<(), Failure> {
         for (resource_at, message) in messages(request, 1).enumerate() {
             let message = message.map_err(Failure::message)?;
+            check_size(message, format_args!("resource_metrics[{resource_at}].resource"))?;
             let OfResource { resource } = OfResource::decode(message).map_err(Failure::message)?;
             for (scope_at, message) in messages(message, 2).enumerate() {
                 let message = message.map_err(Failure::message)?;
+                let scope = format_args!("resource_metrics[{resource_at}].scope_metrics[{scope_at}].scope");
+                check_size(message, scope)?;
                 let OfScope { scope, schema_url } = OfScope::decode(message).map_err(Failure::message)?;
                 let common = Common::of(resource.as_ref(), scope.as_ref(), &schema_url, mapping);
                 for (metric_at, message) in messages(message, 2).enumerate() {
