@@ -77,7 +77,8 @@ pub(crate) fn router(services: &Shared) -> Router<Shared> {
 /// Says on a page what a request was refused for before a page had it: a query that does not read, a form that is too large.
 /// Who is signed in, every page is told here by one cookie.
 async fn on_a_page(State(services): State<Shared>, mut request: Request, next: Next) -> Response {
-    if session::is_secure(&services, &request) {
+    // Whoever signs out leaves every session there is.
+    if request.uri().path() != "/sign-out" && session::is_secure(&services, &request) {
         session::keep_to_own(request.headers_mut());
     }
     let headers = request.headers().clone();

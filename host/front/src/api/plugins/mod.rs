@@ -26,7 +26,7 @@ use utoipa::{IntoParams, ToSchema};
 use self::canary::{CanaryEnded, CanaryState};
 use crate::extract::{
     Admin, CallerExt, Force, Instant, Json, List, OrOperator, PageQuery, Path, Query, Read, bearer_of,
-    content_type, enough, read_body,
+    content_type, enough, read_body, recognised,
 };
 use crate::idempotency::BodyLimit;
 use crate::openapi::{Bodied, Clash, NotFound, Refusals};
@@ -350,8 +350,11 @@ pub(crate) async fn of_components(
 ) -> Result<Response, Problem> {
     if request.method() == Method::POST {
         let caller = services.access().authenticate_token(bearer_of(request.headers())?)?;
-        if let Caller::Principal(principal) = caller {
-            enough(&principal, Role::Admin)?;
+        if let Caller::Principal(principal) = &caller
+            && let Err(refused) = enough(principal, Role::Admin)
+        {
+            recognised(&services, caller.key(), caller.organisation())?;
+            return Err(refused);
         }
     }
     request.extensions_mut().insert(BodyLimit(services.settings().component_limit_bytes));
