@@ -27,7 +27,7 @@ pub(crate) fn run_all(filter: &[String]) -> Result<()> {
         .args(filter)
         .env("BELLWETHER_BINARY", binary)
         .env("BELLWETHER_PYTHON", python)
-        .env("BELLWETHER_LANGUAGES", languages::folder())
+        .env("TEST_LANGUAGES", languages::folder())
         .env("PATH", debian::path_with(&["prometheus"])?)
         .env("TEST_CODE_CACHE", host::target().join("tmp/code"));
     run(&mut tests)

@@ -146,13 +146,13 @@ mod tests {
         assert_eq!(host.set(&"k".repeat(201), None), Err(key));
         let value = StateError::TooLarge("the value has 32769 bytes, at most 32768 are taken".into());
         assert_eq!(host.set("k", Some(&[0; 32_769])), Err(value));
-        let fill = |at: u32| host.set(&format!("{at:08}"), Some(&[0; VALUE - 8]));
+        let fill = |at: u32| host.set(&format!("{at:08}"), Some(&[0; VALUE - 8 - ROW]));
         (0..320).for_each(|at| fill(at).expect("within the quota"));
         let full =
             "the plugin holds 10485760 of its 10485760 bytes of state, 32768 more do not fit".to_owned();
         assert_eq!(fill(320), Err(StateError::Quota(full)));
         assert_eq!(host.set("00000000", Some(b"")), Ok(()), "to shrink is always allowed");
-        assert_eq!(host.set("00000001", Some(&[1; VALUE - 8])), Ok(()), "and to change");
+        assert_eq!(host.set("00000001", Some(&[1; VALUE - 8 - ROW])), Ok(()), "and to change");
     }
 
     #[test]

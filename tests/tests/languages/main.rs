@@ -1,6 +1,6 @@
 //! Plugins in other languages on the real binary: what their standard libraries find, within grants and without.
 //!
-//! `cargo xtask test` builds them with the languages' own tools and says where they are in `BELLWETHER_LANGUAGES`.
+//! `cargo xtask test` builds them with the languages' own tools and says where they are in `TEST_LANGUAGES`.
 
 mod javascript;
 mod python;
@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 /// Where the components are, and the machine code made of them by earlier tests.
 fn folder() -> PathBuf {
-    std::env::var_os("BELLWETHER_LANGUAGES")
+    std::env::var_os("TEST_LANGUAGES")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/languages"), PathBuf::from)
 }
 

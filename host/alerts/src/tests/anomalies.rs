@@ -317,7 +317,7 @@ async fn a_recovery_that_would_mean_nothing_of_an_anomaly_is_refused_and_kept_of
     let expected = "thresholds.critical_recovery is \"0.2\", expected none without detector.recovery_window";
     assert!(error.to_string().starts_with(expected), "{error}");
     let kept: Monitor = serde_json::from_value(document).unwrap();
-    assert!(crate::monitor::Compiled::new(kept).is_ok());
+    assert!(monitor::Compiled::new(kept).is_ok());
 }
 
 /// Takes no deviations below 0, and has no verdict on 13.

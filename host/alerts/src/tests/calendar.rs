@@ -1,8 +1,8 @@
 //! Suppressions, office hours and snoozes.
 
-use super::anomalies::strange;
 use super::*;
 use crate::state::{Gap, MonitorState, Strange};
+use anomalies::strange;
 
 impl World {
     pub(super) async fn enter(
@@ -176,7 +176,7 @@ async fn no_window_reaches_back_into_a_time_a_series_was_taken_out_in_though_nob
     for (every, delay, next) in [("1m", "0s", 8), ("7m", "0s", 8), ("1m", "1m", 9)] {
         for kind in [EntryKind::Suppress, EntryKind::Snooze, EntryKind::OfficeHours] {
             for anomaly in [false, true] {
-                let bound = super::anomalies::Bound::new();
+                let bound = anomalies::Bound::new();
                 let world = World::with_roles(FakeRoles(Some(bound))).await;
                 let times = json!({"window": "20m", "every": every, "delay": delay});
                 world.create(if anomaly { strange(times) } else { cpu(times) }).await;
@@ -285,14 +285,14 @@ async fn a_detector_that_begins_anew_learns_all_its_history_but_what_was_suppres
 
 #[tokio::test]
 async fn what_a_new_version_of_a_detector_finds_of_a_suppressed_time_does_not_open() {
-    let bound = super::anomalies::Bound::new();
+    let bound = anomalies::Bound::new();
     let mut world = World::with_roles(FakeRoles(Some(bound.clone()))).await;
     world.create(strange(json!({"window": "20m"}))).await;
     world.suppress(Scope::default(), 1, 3).await;
     for (minute, value) in [(0, 50.0), (1, 900.0), (2, 900.0), (3, 50.0), (4, 50.0)] {
         world.live(minute, &[("a", value)]).await;
     }
-    world.roles = Arc::new(FakeRoles(Some(Arc::new(super::anomalies::Upgraded(bound)))));
+    world.roles = Arc::new(FakeRoles(Some(Arc::new(anomalies::Upgraded(bound)))));
     world.alerts = world.beside();
     world.live(5, &[("a", 50.0)]).await;
     assert!(world.incidents().await.is_empty());

@@ -231,7 +231,8 @@ mod tests {
 
     #[test]
     fn whatever_is_set_of_email_needs_a_server_to_send_by() {
-        let all: [(&str, fn(&mut Email)); 6] = [
+        type Sets = fn(&mut Email);
+        let all: [(&str, Sets); 6] = [
             ("from", |email| email.from = Some("a@example.com".to_owned())),
             ("port", |email| email.port = Some(2525)),
             ("security", |email| email.security = EmailSecurity::Tls),

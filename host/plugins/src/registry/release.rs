@@ -1,6 +1,6 @@
 //! One kept version of a plugin: loaded while it is the current one, and else when somebody calls it.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 
 use async_trait::async_trait;
@@ -29,6 +29,8 @@ pub(crate) struct Release {
     rests: AtomicU32,
     /// Why it is never loaded, if its row does not read.
     unread: Option<String>,
+    /// Whether it was removed by force, from whoever keeps to it.
+    is_taken_away: AtomicBool,
 }
 
 impl Release {
@@ -52,6 +54,7 @@ impl Release {
             loading: tokio::sync::Mutex::default(),
             rests: AtomicU32::new(0),
             unread,
+            is_taken_away: AtomicBool::new(false),
         })
     }
 
@@ -92,8 +95,13 @@ impl Release {
         self.served.read().clone()
     }
 
+    /// Has nobody call it any more who found it before it was removed.
+    pub(super) fn take_away(&self) {
+        self.is_taken_away.store(true, Ordering::Relaxed);
+    }
+
     /// This version as it is installed now, for who found it some time ago: what was granted may be other, and it may be
-    /// called no more.
+    /// called no more. One that was removed because nobody kept to it is called as it was by who found it just before.
     pub(super) fn as_it_is(self: &Arc<Self>) -> Result<Arc<Self>, PluginError> {
         // Whoever is left while the host goes down goes on.
         let Some(plugins) = self.shared.plugins.get().and_then(Weak::upgrade) else {
@@ -101,9 +109,14 @@ impl Release {
         };
         let installed = self.installed();
         let Installed { owner, name, version, .. } = &*installed;
-        let entry = plugins.known(*owner, name)?;
-        let release = entry.release(version)?;
-        if entry.row.enabled { Ok(Arc::clone(release)) } else { Err(PluginError::SwitchedOff(name.clone())) }
+        let entry = plugins.known(*owner, name);
+        let found = entry.and_then(|entry| Ok((Arc::clone(entry.release(version)?), entry.row.enabled)));
+        match found {
+            Ok((release, true)) => Ok(release),
+            Ok((_, false)) => Err(PluginError::SwitchedOff(name.clone())),
+            Err(_) if !self.is_taken_away.load(Ordering::Relaxed) => Ok(Arc::clone(self)),
+            Err(error) => Err(error),
+        }
     }
 
     /// The roles it serves; it is loaded if it was not, from the compile cache if it is there.

@@ -160,6 +160,9 @@ impl Plugins {
         let concerns =
             |version: Option<&str>| version.map_or(!goes_on, |version| before.releases.contains_key(version));
         let broken = self.broken_without(&before, concerns, force).await?;
+        if force {
+            before.releases.values().for_each(|release| release.take_away());
+        }
         if set > 0 && !force {
             return Err(PluginError::Set { name: name.to_owned(), organisations: set });
         }
@@ -285,6 +288,9 @@ impl Plugins {
             return in_use("its canary: promote or abort it first");
         }
         let broken = self.broken_without(&before, |pinned| pinned == Some(version), force).await?;
+        if force {
+            before.release(version)?.take_away();
+        }
         let mut after = before.with_row(|_| {});
         after.releases.remove(version);
         let details = vec![("version", version.to_owned())];
