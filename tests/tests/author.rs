@@ -241,7 +241,7 @@ fn bundled_pure_plugins_are_tried_from_the_command_line() -> Result<()> {
     for (wrong, part) in [
         ("detect threshold", "--points"),
         ("detect threshold", "--metric"),
-        ("detect threshold --metric logins --from 2026-02-01 --to 2026-01-01", "from.end"),
+        ("detect threshold --metric logins --from 2026-02-01", "there is no metric \"logins\""),
         (
             "detect threshold --points 1 --setting windows=9",
             "settings.windows is \"9\", expected another name",
